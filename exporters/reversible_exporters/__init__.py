@@ -1,0 +1,1 @@
+"""One module per vendor system: each reads it and writes open formats."""

@@ -1,0 +1,1 @@
+"""A small French company on a vendor's platform: real servers, real data, real models."""

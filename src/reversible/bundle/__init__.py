@@ -1,0 +1,1 @@
+"""The bundle: a BagIt bag (RFC 8493) that holds all that verification needs. Format: docs/bundle-format.md."""

@@ -1,0 +1,121 @@
+"""What must a plugin be able to do?"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from pydantic import BaseModel
+
+from reversible.assets import Asset, Kind
+from reversible.findings import Finding
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from reversible.bundle.reader import Bundle
+    from reversible.bundle.writer import BundleWriter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Witness:
+    """What the source says about an asset by another route than the export.
+
+    An exporter's bug must not be able to hide in both. `method` names the route; `facts` are control totals
+    (JSON values); `tables` are larger records, each written as one Parquet file beside the facts.
+    """
+
+    method: str
+    facts: Mapping[str, Any]
+    tables: Mapping[str, "pa.Table"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reachability:
+    """One answer of `check`: what was tried, whether it worked, and what to type when it did not."""
+
+    subject: str
+    ok: bool
+    seen: str
+    hint: str = ""
+
+
+class Exporter(Protocol):
+    """Reads one vendor system, and only reads. Built as `Exporter(name, settings)`; importing it costs nothing.
+
+    - It names every asset, also what cannot leave, with the reason, in a stable order.
+    - It raises SourceError for what the vendor refuses; it never passes over anything in silence.
+    - No secret leaves it: not in a `repr`, a log or a bundle.
+    """
+
+    Settings: ClassVar[type[BaseModel]]  # the keys of [source.NAME], validated with the plan
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The "host:port" it talks to: the re-run must not be able to reach them."""
+        ...
+
+    def check(self) -> Iterator[Reachability]:
+        """Reach the system and every right that an export needs; read as little as possible."""
+        ...
+
+    def discover(self) -> Iterator[Asset]:
+        """Name every asset, once."""
+        ...
+
+    def export(self, asset: Asset, into: "BundleWriter") -> None:
+        """Write the asset's files: streaming, resumable by part, in bounded memory."""
+        ...
+
+    def witness(self, asset: Asset) -> Witness:
+        """Ask the source again, by another route. Called right after the asset's export, on the same snapshot."""
+        ...
+
+    def close(self) -> None:
+        """Give connections and snapshots back."""
+        ...
+
+
+class Verifier(Protocol):
+    """Answers one question about one asset, from the bundle alone.
+
+    - It opens no socket and imports nothing of the vendor's.
+    - Same bundle, same findings: no clock, no randomness.
+    - What it cannot read it leaves to the caller: raise, never pass.
+    """
+
+    @property
+    def metrics(self) -> frozenset[str]:
+        """Catalogue ids it measures, all of them for every asset of its kinds: clauses quote them."""
+        ...
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """The kinds of asset it looks at: kinds x metrics are the planned checks, each answered exactly once."""
+        ...
+
+    def verify(self, asset: Asset, bundle: "Bundle") -> Iterator[Finding]:
+        """Yield one finding per metric."""
+        ...
+
+
+class Converter(Protocol):
+    """Turns a vendor's model file into ONNX. Runs in a process of its own, without network and credentials."""
+
+    @property
+    def suffixes(self) -> frozenset[str]:
+        """File names it takes, by ending: ".pt2", ".joblib"."""
+        ...
+
+    @property
+    def executes_vendor_code(self) -> bool:
+        """Whether opening the file can run code that came with it (pickle): recorded in the bundle."""
+        ...
+
+    def convert(self, source: Path, target: Path) -> dict[str, Any]:
+        """Write `target` (an .onnx file); return what the report must know: framework, versions, opset, names.
+
+        Raises:
+            SourceError: the model cannot be converted; the message says which part and why.
+        """
+        ...
