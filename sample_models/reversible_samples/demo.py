@@ -1,0 +1,229 @@
+"""Does it work, on this machine, from a live vendor to the signed evidence?"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reversible.cli.terminal import lang_option
+
+_BUCKET, _MODELS, _EXIT = "comptoir-documents", "comptoir-modeles", "sortie"
+_SECRETS = ("SHOP_PASSWORD", "VENDOR_ACCESS_KEY", "VENDOR_SECRET_KEY", "EU_ACCESS_KEY", "EU_SECRET_KEY")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  reversible demo                      in ./reversible-demo, thrown away at the next demo unless --keep
+  reversible demo /tmp/essai --lang fr
+  reversible demo --sabotage           plants one fault of each family; must end FAILED, exit status 1"""
+)
+@click.argument("directory", metavar="[DIR]", type=click.Path(path_type=Path), default=Path("reversible-demo"))
+@click.option("--sabotage", is_flag=True, help="Plant one fault of each family between export and verification.")
+@click.option("--keep", is_flag=True, help="Refuse to replace an earlier demo in DIR.")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdicts as one JSON document on stdout.")
+@lang_option
+def demo(directory: Path, sabotage: bool, keep: bool, as_json: bool, lang: str) -> int:
+    """Start a vendor on this machine, leave it, stop it, and prove that everything still answers."""
+    from reversible import plan
+    from reversible.cli.dry_run import conclude
+    from reversible.cli.terminal import follow
+    from reversible.run import DryRun
+
+    directory = directory.absolute()
+    _clear(directory, keep=keep)
+    with company(directory, lang=lang) as vendor:
+        run = DryRun(plan.load(directory / "exit-plan.toml"), directory / "run", lang=lang)
+        faults: tuple[str, ...] = ()
+        for event in follow(run, lang=lang):
+            if event.ended and event.phase == "export" and sabotage:
+                from reversible_samples.sabotage import plant
+
+                faults = plant(run.space.bundle)
+            if event.ended and event.phase == "ship":
+                vendor.close()
+                _say(lang, "The vendor is stopped.", "Le fournisseur est arrêté.")
+    status = conclude(run, as_json=as_json, exit_zero=False, lang=lang)
+    if sabotage:
+        _say(lang, "Planted faults:", "Fautes plantées :")
+        for fault in faults:
+            click.echo(f"  - {fault}", err=True)
+    return status
+
+
+@contextmanager
+def company(directory: Path, *, lang: str) -> Iterator[ExitStack]:
+    """The vendor and the European storage, up and full, and DIR/exit-plan.toml; closing the stack stops the vendor."""
+    import boto3
+
+    from reversible_samples import company as customer
+    from reversible_samples.models import SAMPLES
+    from reversible_samples.postgres_server import PostgresServer
+    from reversible_samples.s3_servers import MiniStack, SeaweedFS
+    from reversible_samples.sagemaker_server import SageMaker
+
+    reader_password = secrets.token_urlsafe(18)
+    with ExitStack() as europe, ExitStack() as vendor:
+        _say(
+            lang,
+            "Starting the vendor: PostgreSQL, S3, a model endpoint …",
+            "Démarrage du fournisseur : PostgreSQL, S3, modèles…",
+        )
+        database = vendor.enter_context(PostgresServer(directory / "vendor/postgres"))
+        store = vendor.enter_context(MiniStack(directory / "vendor/s3"))
+        eu = europe.enter_context(SeaweedFS(directory / "europe/s3"))
+        rows = customer.load_database(database.url, reader_password)
+        s3 = boto3.client(
+            "s3", endpoint_url=store.endpoint_url, region_name=store.region,
+            aws_access_key_id=store.access_key, aws_secret_access_key=store.secret_key,
+        )  # fmt: skip
+        versions = customer.fill_bucket(s3, _BUCKET)
+        s3.create_bucket(Bucket=_MODELS, CreateBucketConfiguration={"LocationConstraint": store.region})
+        endpoints = {}
+        for name, sample in SAMPLES.items():
+            files = sample.save(directory / "vendor/models" / name)
+            for file in files:
+                s3.upload_file(str(file), _MODELS, f"{name}/{file.name}")
+            endpoints[name] = f"s3://{_MODELS}/{name}/model.tar.gz"
+        models = vendor.enter_context(
+            SageMaker(
+                directory / "vendor/sagemaker", endpoints, models=directory / "vendor/models",
+                region=store.region, access_key=store.access_key, secret_key=store.secret_key,
+            )
+        )  # fmt: skip
+        _make_bucket(eu)
+        os.environ |= {
+            "SHOP_PASSWORD": reader_password,
+            "VENDOR_ACCESS_KEY": store.access_key,
+            "VENDOR_SECRET_KEY": store.secret_key,
+            "EU_ACCESS_KEY": eu.access_key,
+            "EU_SECRET_KEY": eu.secret_key,
+        }
+        text = _PLAN.format(
+            database=database, store=store, models=models, eu=eu, bucket=_BUCKET, model_bucket=_MODELS, exit=_EXIT,
+            reader=customer.READER, golden="\n".join(_golden(name) for name in endpoints),
+        )  # fmt: skip
+        (directory / "exit-plan.toml").write_text(text, encoding="utf-8")
+        _say(
+            lang,
+            f"The customer holds {rows:,} rows, {versions} documents and versions, {len(endpoints)} models.",
+            f"Le client possède {rows:,} lignes, {versions} documents et versions, {len(endpoints)} modèles.".replace(
+                ",", " "
+            ),
+        )
+        try:
+            yield vendor
+        finally:
+            for name in _SECRETS:
+                os.environ.pop(name, None)
+
+
+def _golden(name: str) -> str:
+    return f'[source.models.golden.{name}]\ninputs = "s3://{_MODELS}/{name}/golden-inputs.parquet"\n'
+
+
+def _make_bucket(eu: Any) -> None:
+    import boto3
+
+    client = boto3.client(
+        "s3", endpoint_url=eu.endpoint_url, region_name=eu.region,
+        aws_access_key_id=eu.access_key, aws_secret_access_key=eu.secret_key,
+    )  # fmt: skip
+    client.create_bucket(Bucket=_EXIT)
+
+
+def _clear(directory: Path, *, keep: bool) -> None:
+    """Make room: only a directory that an earlier demo made is ever removed."""
+    from reversible.errors import UsageError
+
+    marker = directory / ".reversible-demo"
+    if directory.exists() and any(directory.iterdir()):
+        if keep or not marker.exists():
+            raise UsageError(f"{directory} exists and is not empty", hint="reversible demo another-directory")
+        shutil.rmtree(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    marker.touch()
+
+
+def _say(lang: str, english: str, french: str) -> None:
+    click.echo(french if lang == "fr" else english, err=True)
+
+
+_PLAN = """\
+version = 1
+
+[contract]
+title = "Boutique en ligne « Le Comptoir des Alpes »"
+customer = "Le Comptoir des Alpes SAS"
+provider = "Vendor Cloud (stand-in on this machine)"
+reference = "DEMO-2026"
+signed = 2026-01-15
+languages = ["fr", "en"]
+
+[clauses]
+profiles = ["baseline", "ai"]
+
+[[clauses.criterion]]            # stricter than the catalogue's default: these models are small
+clause = "MOD-03"
+metric = "model.max_abs_diff"
+value = 0.0001
+basis = "contract"
+
+[facts]                          # read in the contract by a person: such numbers prove nothing alone
+"contract.notice_days" = 60
+"contract.transition_days" = 30
+"dest.listed_count" = 2
+"cost.budget_eur" = 5000
+
+[source.boutique]
+kind = "postgres"
+url = "{database.reader_url}"
+password = "${{SHOP_PASSWORD}}"
+pg_dump = "{database.pg_dump}"
+
+[source.documents]
+kind = "s3"
+bucket = "{bucket}"
+region = "{store.region}"
+endpoint_url = "{store.endpoint_url}"
+access_key = "${{VENDOR_ACCESS_KEY}}"
+secret_key = "${{VENDOR_SECRET_KEY}}"
+
+[source.models]
+kind = "sagemaker"
+region = "{store.region}"
+endpoint_url = "{models.endpoint_url}"
+s3_endpoint_url = "{store.endpoint_url}"
+access_key = "${{VENDOR_ACCESS_KEY}}"
+secret_key = "${{VENDOR_SECRET_KEY}}"
+
+{golden}
+[destination]
+kind = "local"                   # a laptop is not a European cloud: N3 at most
+country = "FR"
+
+[destination.storage]
+url = "s3://{exit}/essai"
+endpoint_url = "{eu.endpoint_url}"
+region = "{eu.region}"
+access_key = "${{EU_ACCESS_KEY}}"
+secret_key = "${{EU_SECRET_KEY}}"
+
+[exit]
+triggers = ["the vendor closes the service", "price rise above 20 %", "loss of a qualification"]
+scenarios = ["planned exit", "stressed exit: nobody answers at the vendor"]
+alternatives = ["OVHcloud", "Scaleway"]
+steps = ["export", "ship", "restore", "re-run the models", "accept", "erase at the vendor"]
+success_criteria = ["every blocking clause PROVEN at N4"]
+duration_hours = 0.5
+next_rehearsal = 2027-05-24
+
+[exit.roles]
+owner = "CTO"
+approver = "CEO"
+"""

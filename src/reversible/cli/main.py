@@ -1,0 +1,128 @@
+"""Which verbs are there, and what happens when one fails?"""
+
+import importlib
+import logging
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from reversible import __version__
+from reversible.errors import Interrupted, ReversibleError
+
+_VERBS = {
+    "check": "reversible.cli.check:check",
+    "clauses": "reversible.cli.clauses:clauses",
+    "dry-run": "reversible.cli.dry_run:dry_run",
+    "evidence": "reversible.cli.evidence:evidence",
+    "exporters": "reversible.cli.plugins:exporters",
+    "init": "reversible.cli.init:init",
+    "inventory": "reversible.cli.inventory:inventory",
+    "report": "reversible.cli.report:report",
+    "schema": "reversible.cli.schema:schema",
+    "verifiers": "reversible.cli.plugins:verifiers",
+    "verify": "reversible.cli.verify:verify",
+}
+
+
+class LazyGroup(click.Group):
+    """Loads a verb's module when it is called: `reversible --help` costs no more than click."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        from reversible import registry
+
+        return sorted({*_VERBS, *registry.commands()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        from reversible import registry
+
+        if cmd_name in _VERBS:
+            module, _, attribute = _VERBS[cmd_name].partition(":")
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+            return command
+        point = registry.commands().get(cmd_name)
+        return None if point is None else point.load()
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        import difflib
+
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            if near:
+                error.message += f" Did you mean '{near[0]}'?"
+            raise
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""\b
+Examples:
+  reversible demo                             see the whole line work on this machine
+  reversible init exit-plan.toml              write an exit plan
+  reversible check exit-plan.toml             reach every system, list missing rights
+  reversible dry-run exit-plan.toml --into run-1
+  reversible evidence verify run-1/evidence --key FINGERPRINT
+
+\b
+Exit status: 0 nothing failed and nothing blocking is untested at this level; 1 a clause failed;
+2 usage or plan error; 3 inconclusive; 4 the source refused; 5 bundle or evidence altered;
+6 the destination refused; 70 a bug of ours; 130 interrupted.""",
+)
+@click.version_option(__version__, prog_name="reversible")
+@click.option("-v", "--verbose", count=True, help="Say more on stderr; twice for all of it.")
+def cli(verbose: int) -> None:
+    """Proves that a customer can really leave: export, re-run elsewhere, a verdict per clause, signed evidence."""
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command and exit with the documented status."""
+    sys.exit(_status(list(sys.argv[1:] if argv is None else argv)))
+
+
+def _status(argv: list[str]) -> int:
+    try:
+        result: Any = cli.main(args=argv, prog_name="reversible", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.Abort:
+        return _say(Interrupted("interrupted", hint=_same_command(argv)))
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _say(Interrupted("interrupted: finished parts are kept", hint=_same_command(argv)))
+    except BrokenPipeError:  # the reader of our output went away: `reversible clauses | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ReversibleError as error:
+        return _say(error)
+    except Exception:  # noqa: BLE001 - a bug of ours: the traceback goes to a file that the user can send
+        with tempfile.NamedTemporaryFile("w", prefix="reversible-bug-", suffix=".log", delete=False) as file:
+            file.write(f"reversible {__version__}, Python {sys.version}\n{traceback.format_exc()}")
+        click.echo(f"error: this is a bug of reversible, not of yours; the log is {file.name}", err=True)
+        return 70
+
+
+def _say(error: ReversibleError) -> int:
+    click.echo(f"error: {error.message}", err=True)
+    if error.hint:
+        click.echo(f"  try: {error.hint}", err=True)
+    return error.exit_status
+
+
+def _same_command(argv: Sequence[str]) -> str:
+    import shlex
+
+    return shlex.join(["reversible", *argv])

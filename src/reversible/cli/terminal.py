@@ -1,0 +1,91 @@
+"""How does a run look on the terminal while it works?"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from reversible.run import DryRun, Event
+
+LANGUAGES = ("fr", "en")
+lang_option = click.option(
+    "--lang",
+    type=click.Choice(LANGUAGES),
+    default=lambda: default_language(),
+    show_default="from REVERSIBLE_LANG or the locale",
+    help="Language of what is printed.",
+)
+
+_WORDS = {
+    "seal": ("Plan sealed", "Plan scellé"),
+    "inventory": ("Inventory", "Inventaire"),
+    "export": ("Export and witness", "Export et témoin"),
+    "ship": ("Ship and read back", "Envoi et relecture"),
+    "rerun": ("Re-run, cut off", "Ré-exécution, coupée"),
+    "evidence": ("Verdicts and evidence", "Verdicts et preuves"),
+}
+
+
+def default_language() -> str:
+    """REVERSIBLE_LANG, else the locale's, else English."""
+    for variable in ("REVERSIBLE_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
+        chosen = os.environ.get(variable, "")[:2].lower()
+        if chosen in LANGUAGES:
+            return chosen
+    return "en"
+
+
+def follow(run: "DryRun", *, lang: str) -> Iterator["Event"]:
+    """Pass a run's events on, drawing them on stderr: a bar on a terminal, one line per phase elsewhere."""
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        yield from _draw(run, lang)
+    else:
+        yield from _list(run, lang)
+
+
+def _draw(run: "DryRun", lang: str) -> Iterator["Event"]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description:<24}"),
+        BarColumn(20),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[at]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=False) as progress:
+        tasks: dict[str, int] = {}
+        for event in run.events():
+            if event.phase not in tasks:
+                tasks[event.phase] = int(progress.add_task(phase_name(event.phase, lang), total=None, at=""))
+            task = progress.tasks[tasks[event.phase]]
+            total = event.total or task.total
+            if event.ended:
+                progress.update(task.id, total=1, completed=1, at="")
+            else:
+                progress.update(task.id, total=total, completed=event.done, at=f"{event.subject} {event.note}"[:50])
+            yield event
+
+
+def _list(run: "DryRun", lang: str) -> Iterator["Event"]:
+    begin = last = time.monotonic()
+    for event in run.events():
+        now = time.monotonic()
+        if event.ended:
+            click.echo(f"{phase_name(event.phase, lang):<24} {now - begin:6.1f} s", err=True)
+            begin = last = now
+        elif event.phase == "export" and event.note:
+            click.echo(f"  ! {event.subject}: {event.note}", err=True)
+        elif now - last > 10:
+            click.echo(f"  {event.subject} {event.done}/{event.total}", err=True)
+            last = now
+        yield event
+
+
+def phase_name(phase: str, lang: str) -> str:
+    """A phase in words."""
+    return _WORDS[phase][LANGUAGES[::-1].index(lang)]

@@ -1,0 +1,90 @@
+"""Is this bundle, from its bytes alone, what the source said it would be?"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reversible.cli.terminal import lang_option
+
+_HEADS = {
+    "fr": ("Mesure", "Actifs", "Pire valeur", "Seuil", "Résultat"),
+    "en": ("Metric", "Assets", "Worst", "Threshold", "Result"),
+}
+_WORDS = {
+    "fr": {"met": "tient", "missed": "NE TIENT PAS", "unanswered": "SANS RÉPONSE"},
+    "en": {"met": "holds", "missed": "DOES NOT HOLD", "unanswered": "NO ANSWER"},
+}
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  reversible verify run-1/bundle
+  reversible verify run-1/bundle --json | jq '.criteria[] | select(.status != "met")'
+
+\b
+Exit status: 0 every criterion that the bundle can settle holds; 1 one does not; 3 one has no answer;
+5 the bundle is altered, incomplete or unreadable.""",
+)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@lang_option
+def verify(bundle: Path, as_json: bool, lang: str) -> int:
+    """Hash BUNDLE, then run every verifier on it, cut off from the network; no plan and no vendor is needed."""
+    import tempfile
+
+    from reversible.bundle.reader import Bundle
+    from reversible.destinations.local import LocalDestination, Rerun
+
+    opened = Bundle.open(bundle)
+    opened.check()
+    sources = [point for source in opened.about.get("sources", []) for point in source["endpoints"]]
+    rerun: Rerun | None = None
+    with tempfile.TemporaryDirectory(prefix="reversible-") as scratch:
+        for step in LocalDestination().events(bundle.absolute(), sources=sources, into=Path(scratch)):
+            if isinstance(step, Rerun):
+                rerun = step
+    assert rerun is not None  # noqa: S101 - the last item, always
+    criteria = settle(opened, rerun.results)
+    if as_json:
+        document = {"bundle": str(bundle), "sha256": opened.digest, "level": rerun.level, "criteria": criteria}
+        click.echo(json.dumps({**document, "results": rerun.results}, ensure_ascii=False, indent=1))
+    else:
+        _print(criteria, lang)
+        click.echo(f"\n{rerun.isolation['fence']}  {rerun.level}  sha256:{opened.digest}")
+    statuses = {row["status"] for row in criteria}
+    return 1 if "missed" in statuses else 3 if "unanswered" in statuses or not criteria else 0
+
+
+def settle(bundle: Any, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each catalogue criterion whose metric a verifier measures, against the bundle's findings."""
+    from reversible import clauses, registry, verdicts
+    from reversible.findings import Finding
+
+    catalogue = clauses.load()
+    planned = frozenset(
+        (metric, asset.id)
+        for one in registry.verifiers().values()
+        for asset in bundle.assets
+        if asset.kind in one.kinds
+        for metric in one.metrics
+    )
+    findings = tuple(Finding.from_json(line) for line in results)
+    return verdicts.settle(catalogue, planned, findings)
+
+
+def _print(criteria: Sequence[Mapping[str, Any]], lang: str) -> None:
+    click.echo("{:<36} {:>7} {:>14} {:>14}  {}".format(*_HEADS[lang]))
+    for row in criteria:
+        worst = (
+            "-" if row["value"] is None else f"{row['value']:.6g}" if isinstance(row["value"], float) else row["value"]
+        )
+        threshold = f"{row['op']} {row['threshold']}"
+        click.echo(
+            f"{row['metric']:<36} {row['assets']:>7} {worst!s:>14} {threshold:>14}  {_WORDS[lang][row['status']]}"
+        )
+        for place in row["places"]:
+            click.echo(f"    {place}")

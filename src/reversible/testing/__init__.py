@@ -1,0 +1,1 @@
+"""For those who write plugins: the damage that a verifier must catch."""

@@ -1,0 +1,84 @@
+"""Where does a run keep its state, so that the same command can take it up again?
+
+DIR/run/plan.json        the sealed plan: the first thing written, never rewritten
+DIR/run/inventory.json   what the exporters named
+DIR/run/journal.jsonl    what happened when, appended
+DIR/bundle               the export; DIR/bundle.partial while it is being written
+DIR/destination/bundle   what the destination fetched back from its own storage
+DIR/evidence             the signed dossier
+DIR/report*.html         the report, outside the dossier, for reading
+"""
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from reversible.bundle.writer import json_bytes
+from reversible.errors import UsageError
+
+
+class Workspace:
+    """The directory of one run.
+
+    Raises:
+        UsageError: the directory holds something else, or a finished run, or another plan's run.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.state = self.root / "run"
+        self.bundle = self.root / "bundle"
+        self.fetched = self.root / "destination" / "bundle"
+        self.evidence = self.root / "evidence"
+        if self.root.exists() and not self.root.is_dir():
+            raise UsageError(f"{root} is not a directory", hint="choose another one with --into")
+        if self.root.is_dir() and any(self.root.iterdir()) and not self.state.is_dir():
+            raise UsageError(
+                f"{root} exists and holds something that is not a run of ours", hint="choose another one with --into"
+            )
+        if self.evidence.exists():
+            raise UsageError(
+                f"{root} holds a finished run", hint=f"choose another one with --into, or read {root}/report.html"
+            )
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep a second run out of the directory."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        with (self.state / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UsageError(
+                    f"another run is working in {self.root}", hint="wait for it, or choose another --into"
+                ) from error
+            yield
+
+    def sealed_plan(self) -> dict[str, Any] | None:
+        """The plan that an interrupted run sealed here; None when there was none."""
+        path = self.state / "plan.json"
+        return json.loads(path.read_bytes()) if path.exists() else None
+
+    def write(self, name: str, document: Any) -> None:
+        """Write a state file whole."""
+        path = self.state / name
+        temporary = path.with_suffix(".tmp")
+        temporary.write_bytes(json_bytes(document))
+        temporary.replace(path)
+
+    def note(self, event: str, at: datetime, **details: Any) -> None:
+        """Append one line to the journal."""
+        with (self.state / "journal.jsonl").open("a", encoding="utf-8") as journal:
+            journal.write(json.dumps({"at": at.isoformat(), "event": event, **details}, ensure_ascii=False) + "\n")
+
+    def journal(self) -> list[dict[str, Any]]:
+        """All that happened; a line that a kill cut short is left out."""
+        path = self.state / "journal.jsonl"
+        if not path.exists():
+            return []
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
