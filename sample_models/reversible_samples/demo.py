@@ -3,8 +3,9 @@
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,14 @@ from reversible.cli.terminal import lang_option
 
 _BUCKET, _MODELS, _EXIT = "comptoir-documents", "comptoir-modeles", "sortie"
 _SECRETS = ("SHOP_PASSWORD", "VENDOR_ACCESS_KEY", "VENDOR_SECRET_KEY", "EU_ACCESS_KEY", "EU_SECRET_KEY")
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """The vendor while it lives: `stop` ends all its servers; `admin_url` is the database owner's, with its password."""
+
+    stop: Callable[[], None]
+    admin_url: str = field(repr=False)
 
 
 @click.command(
@@ -46,7 +55,7 @@ def demo(directory: Path, sabotage: bool, keep: bool, as_json: bool, lang: str) 
 
                 faults = plant(run.space.bundle)
             if event.ended and event.phase == "ship":
-                vendor.close()
+                vendor.stop()
                 _say(lang, "The vendor is stopped.", "Le fournisseur est arrêté.")
     status = conclude(run, as_json=as_json, exit_zero=False, lang=lang)
     if sabotage:
@@ -57,8 +66,8 @@ def demo(directory: Path, sabotage: bool, keep: bool, as_json: bool, lang: str) 
 
 
 @contextmanager
-def company(directory: Path, *, lang: str) -> Iterator[ExitStack]:
-    """The vendor and the European storage, up and full, and DIR/exit-plan.toml; closing the stack stops the vendor."""
+def company(directory: Path, *, lang: str) -> Iterator["Vendor"]:
+    """The vendor and the European storage, up and full, and DIR/exit-plan.toml."""
     import boto3
 
     from reversible_samples import company as customer
@@ -117,7 +126,7 @@ def company(directory: Path, *, lang: str) -> Iterator[ExitStack]:
             ),
         )
         try:
-            yield vendor
+            yield Vendor(stop=vendor.close, admin_url=database.url)
         finally:
             for name in _SECRETS:
                 os.environ.pop(name, None)

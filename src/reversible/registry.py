@@ -1,13 +1,15 @@
 """Which plugins are installed?"""
 
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from reversible.errors import UsageError
-from reversible.interfaces import Converter, Exporter, Verifier
+
+if TYPE_CHECKING:
+    from reversible.interfaces import Converter, Exporter, Verifier
 
 
-def exporter(kind: str) -> type[Exporter]:
+def exporter(kind: str) -> "type[Exporter]":
     """The exporter class for a `kind` in a plan.
 
     Raises:
@@ -23,12 +25,12 @@ def exporter_kinds() -> tuple[str, ...]:
     return tuple(_plugins("reversible.exporters"))
 
 
-def verifiers() -> dict[str, Verifier]:
+def verifiers() -> "dict[str, Verifier]":
     """Every installed verifier by name, in a stable order."""
     return {name: cast("Verifier", point.load()()) for name, point in _plugins("reversible.verifiers").items()}
 
 
-def converters() -> dict[str, Converter]:
+def converters() -> "dict[str, Converter]":
     """Every installed model converter by name, in a stable order."""
     return {name: cast("Converter", point.load()()) for name, point in _plugins("reversible.converters").items()}
 

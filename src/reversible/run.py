@@ -10,7 +10,7 @@ import json
 import logging
 import platform
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -22,6 +22,7 @@ from reversible.assets import Asset
 from reversible.bundle import bag
 from reversible.bundle.reader import Bundle
 from reversible.bundle.writer import BundleWriter, json_bytes
+from reversible.destinations.local import RUN_METRICS as DESTINATION_METRICS
 from reversible.destinations.local import LocalDestination, Rerun
 from reversible.documents import Document, RunDocuments
 from reversible.errors import SourceError, UsageError
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 
 TOOL = f"reversible-toolkit {__version__}"
 LANGUAGES = ("fr", "en")
+RERUN_TIMEOUT_S = 6 * 3600.0  # a verifier that hangs ends the re-run; what it did not answer is NOT TESTED
 
 INVENTORY_METRICS = (
     "inventory.assets_total",
@@ -45,15 +47,6 @@ INVENTORY_METRICS = (
     "inventory.assets_excluded_no_reason",
     "inventory.exported_pct",
     "inventory.exported_bytes_pct",
-)
-DESTINATION_METRICS = (
-    "dest.simulated",
-    "model.network_calls_to_source",
-    "model.vendor_sdk_imports",
-    "residual.calls_to_source",
-    "residual.route_to_source",
-    "residual.shared_credentials",
-    "supply.undeclared_hosts",
 )
 CLOCK_METRICS = ("exit.elapsed_days", "plan.criteria_sealed_before_run", "plan.duration_gap_ratio")
 PLAN_METRICS = ("plan.required_fields_missing",)
@@ -80,6 +73,7 @@ class DryRun:
         plan: The exit plan.
         into: The run's directory; an interrupted run of the same plan is taken up there.
         lang: The language of `report.html`; both languages are always written.
+        watch: Told what happens inside the re-run, which is another process and cannot be waited for step by step.
 
     Raises:
         UsageError: the directory belongs to something else or to another plan.
@@ -87,9 +81,12 @@ class DryRun:
 
     documents: RunDocuments
 
-    def __init__(self, plan: Plan, into: Path, *, lang: str = "en") -> None:
+    def __init__(
+        self, plan: Plan, into: Path, *, lang: str = "en", watch: Callable[[Event], None] = lambda event: None
+    ) -> None:
         self.plan = plan
         self.lang = lang
+        self.watch = watch
         self.space = Workspace(into)
         self.catalogue = clauses.load()
         self.key = keys.load_or_create()
@@ -124,7 +121,7 @@ class DryRun:
                 arrived = yield from self._ship(bundle)
             yield Event(phase="ship", ended=True)
             with self._clock.phase("rerun", started_at=_now().isoformat()):
-                rerun = yield from self._rerun(arrived, sources)
+                rerun = self._rerun(arrived, sources)
             yield Event(phase="rerun", ended=True)
             with self._clock.phase("evidence", started_at=_now().isoformat()):
                 self._conclude(sealed, assets, bundle, rerun)
@@ -181,15 +178,12 @@ class DryRun:
             bundle = Bundle.open(self.space.bundle)
             bundle.check()
         else:
-            writer = BundleWriter(self.space.bundle)
-            self.space.note("export", _now())
-            try:
+            with BundleWriter(self.space.bundle) as writer:
+                self.space.note("export", _now())
                 for number, asset in enumerate(leaving):
                     yield Event(phase="export", subject=asset.id, done=number, total=len(leaving))
                     yield from self._export_one(exporters[asset.source], asset, writer)
                 bundle = writer.finish(about=self._about(exporters), at=_now())
-            finally:
-                writer.close()
         self._count_exported(bundle, [asset for asset in assets if asset.excluded is None])
         return bundle
 
@@ -259,15 +253,13 @@ class DryRun:
 
     # --- re-run ------------------------------------------------------------------------------------------------
 
-    def _rerun(self, bundle: Bundle, sources: Sequence[str]) -> Iterator[Any]:
-        destination = LocalDestination()
-        rerun: Rerun | None = None
-        for step in destination.events(bundle.root, sources=sources, into=self.space.state):
-            if isinstance(step, Rerun):
-                rerun = step
-            else:
-                yield Event(phase="rerun", subject=str(step.get("asset", "")), note=str(step.get("verifier", "")))
-        assert rerun is not None  # noqa: S101 - the last item, always
+    def _rerun(self, bundle: Bundle, sources: Sequence[str]) -> Rerun:
+        def watch(event: Mapping[str, Any]) -> None:
+            self.watch(Event(phase="rerun", subject=str(event.get("asset", "")), note=str(event.get("verifier", ""))))
+
+        destination = LocalDestination(timeout_s=RERUN_TIMEOUT_S)
+        rerun = destination.rerun(bundle.root, sources=sources, into=self.space.state, on_event=watch)
+        bundle.check()  # the re-run may only read: a verifier that wrote into the bundle would judge its own work
         self.space.note("rerun", _now(), level=rerun.level)
         self._findings += rerun.run_findings
         return rerun
@@ -312,7 +304,7 @@ class DryRun:
     def _judge(self, sealed: Document, measured: Sequence[Document], run: Document) -> RunDocuments:
         inventory = tuple(json.loads((self.space.state / "inventory.json").read_bytes()))
         planned = judgement.planned_checks(sealed, inventory)
-        results = complete(planned, measured, self.catalogue)
+        results = complete(planned, measured, self.catalogue, why=run["isolation"]["crash"] or "it did not run")
         verdicts = judgement.judge_run(sealed, inventory, results, run, self.catalogue)
         return RunDocuments(
             plan=sealed, inventory=inventory, results=results, run=run, verdicts=verdicts,
@@ -411,15 +403,15 @@ def seal(plan: Plan, catalogue: clauses.Catalogue, *, at: datetime) -> dict[str,
 
 
 def complete(
-    planned: frozenset[tuple[str, str | None]], measured: Sequence[Document], catalogue: clauses.Catalogue
+    planned: frozenset[tuple[str, str | None]], measured: Sequence[Document], catalogue: clauses.Catalogue, *, why: str
 ) -> tuple[Document, ...]:
-    """One line per planned check, in a stable order; what nobody answered says so."""
+    """One line per planned check, in a stable order; what nobody answered says `why`."""
     answered = {(line["metric"], line["asset"]): line for line in measured}
     missing = planned - set(answered)
     lines = list(measured)
     for metric, asset in missing:
         unit = catalogue.metrics[metric].unit
-        lines.append({**Finding(metric, asset, None, unit=unit, error="it did not run").to_json(), "status": "not-run"})
+        lines.append({**Finding(metric, asset, None, unit=unit, error=why).to_json(), "status": "not-run"})
     return tuple(sorted(lines, key=lambda line: (line["metric"], line["asset"] or "")))
 
 

@@ -56,17 +56,26 @@ def read_manifest(path: Path) -> dict[str, str]:
         raise ValueError(f"{path.name} is missing")
     if path.stat().st_size > _MANIFEST_LIMIT:
         raise ValueError(f"{path.name} is over {_MANIFEST_LIMIT} bytes")
+    return parse_manifest(path.name, path.read_bytes())
+
+
+def parse_manifest(name: str, content: bytes) -> dict[str, str]:
+    """Path -> digest of a manifest's bytes, for who has hashed those same bytes.
+
+    Raises:
+        ValueError: it is not a strict manifest; the message names the line.
+    """
     entries: dict[str, str] = {}
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path.name} is not UTF-8") from error
+        raise ValueError(f"{name} is not UTF-8") from error
     for number, line in enumerate(text.splitlines(keepends=True), start=1):
         match = _LINE.fullmatch(line)
         if not match or not is_safe(match[2]):
-            raise ValueError(f"{path.name} line {number}: not a digest and a plain path: {line[:120]!r}")
+            raise ValueError(f"{name} line {number}: not a digest and a plain path: {line[:120]!r}")
         if match[2] in entries:
-            raise ValueError(f"{path.name} line {number}: {match[2]} is listed twice")
+            raise ValueError(f"{name} line {number}: {match[2]} is listed twice")
         entries[match[2]] = match[1]
     return entries
 

@@ -12,11 +12,12 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from reversible.assets import Asset
 from reversible.bundle import bag
@@ -45,8 +46,10 @@ class BundleWriter:
         self._work = root.with_name(f"{root.name}.partial")
         self._parts: dict[str, str] = {}
         self._objects: dict[str, str] = {}
+        self._origins: dict[tuple[str, str], str] = {}  # (asset's slug, origin) -> the object's path
+        self._lock = threading.Lock()
         self._done: dict[str, dict[str, Any]] = {}
-        with _disk(self._work):
+        with disk_faults(self._work):
             self._work.mkdir(parents=True, exist_ok=True)
             self._resume()
             self._journal = (self._work / _JOURNAL).open("a", encoding="utf-8")
@@ -78,9 +81,12 @@ class BundleWriter:
             stream.write(json_bytes(document))
 
     def put_object(
-        self, asset: Asset, content: Iterator[bytes], *, expect_sha256: str | None = None
+        self, asset: Asset, content: Iterator[bytes], *, expect_sha256: str | None = None, origin: str = ""
     ) -> tuple[str, int]:
-        """Stream one object's content into the bundle, addressed by its own digest.
+        """Stream one object's content into the bundle, addressed by its own digest. Threads may call it at once.
+
+        `origin` names what was read, exactly ("key, version, ETag"), so that a resumed export can ask
+        `object_from` instead of reading it again.
 
         Returns:
             The SHA-256, hex, and the size in bytes.
@@ -89,25 +95,53 @@ class BundleWriter:
             BundleError: the content's digest is not `expect_sha256`.
         """
         folder = f"objects/{asset.slug}"
-        with self._stream(f"{folder}/incoming", keep=False) as stream:
+        name = f"incoming-{threading.get_ident()}"
+        with self._stream(f"{folder}/{name}", keep=False) as stream:
             for block in content:
                 stream.write(block)
         digest, size = stream.hexdigest, stream.size
-        incoming = self._work / f"{folder}/incoming.tmp"
+        incoming = self._work / f"{folder}/{name}.tmp"
         if expect_sha256 is not None and digest != expect_sha256:
             incoming.unlink()
             raise BundleError(f"{asset.id}: an object arrived as {digest}, expected {expect_sha256}")
         path = f"{folder}/{digest}"
-        with _disk(self._work):
-            incoming.replace(self._work / path)
-        if path not in self._objects:
-            self._note({"object": path, "sha256": digest})
+        with self._lock:
+            with disk_faults(self._work):
+                incoming.replace(self._work / path)
+            if path not in self._objects or origin:
+                self._note({"object": path, "sha256": digest, **({"origin": origin} if origin else {})})
             self._objects[path] = digest
+            if origin:
+                self._origins[asset.slug, origin] = path
         return digest, size
+
+    def object_from(self, asset: Asset, origin: str) -> tuple[str, int] | None:
+        """The SHA-256 and size of what was read from `origin` before, if it is there, whole; else None."""
+        path = self._origins.get((asset.slug, origin))
+        if path is None or path not in self._objects:
+            return None
+        return self._objects[path], (self._work / path).stat().st_size
 
     def has_object(self, asset: Asset, sha256: str) -> bool:
         """Whether that content is there already, whole."""
         return f"objects/{asset.slug}/{sha256}" in self._objects
+
+    def keep_objects(self, asset: Asset, digests: Container[str]) -> None:
+        """Drop every other content of the asset: what a stopped run had read, and the source changed since."""
+        for path in [path for path in self._objects if path.split("/")[1] == asset.slug]:
+            if self._objects[path] not in digests:
+                self._note({"dropped": path})
+                del self._objects[path]
+                (self._work / path).unlink()
+
+    def discard(self, asset: Asset) -> None:
+        """Drop the asset's parts and witness that an unfinished export left: two snapshots must not mix."""
+        folders = (f"{asset.folder}/", f"data/witness/{asset.slug}/")
+        for path in [path for path in self._parts if path.startswith(folders)]:
+            with disk_faults(self._work):
+                (self._work / path).unlink(missing_ok=True)
+            self._note({"dropped": path})
+            del self._parts[path]
 
     # --- assets ------------------------------------------------------------------------------------------------
 
@@ -141,7 +175,7 @@ class BundleWriter:
         assets = sorted(self._done.values(), key=lambda entry: Asset.from_json(entry["asset"]).id)
         self.put_json("data/bundle.json", {"format": FORMAT, "created_at": at.isoformat(), "assets": assets, **about})
         self._journal.close()
-        with _disk(self._work):
+        with disk_faults(self._work):
             size = sum((self._work / path).stat().st_size for path in self._parts)
             info = {
                 "Bag-Software-Agent": f"reversible {FORMAT}",
@@ -163,13 +197,19 @@ class BundleWriter:
         """Leave the partial bundle for a later run to take up."""
         self._journal.close()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     # --- helpers -----------------------------------------------------------------------------------------------
 
     @contextmanager
     def _stream(self, path: str, *, keep: bool = True) -> Iterator["_HashingStream"]:
         target = self._work / path
         temporary = target.with_name(f"{target.name}.tmp")
-        with _disk(self._work):
+        with disk_faults(self._work):
             target.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
                 stream = _HashingStream(file)
@@ -185,7 +225,7 @@ class BundleWriter:
                 temporary.replace(target)
 
     def _note(self, entry: Mapping[str, Any]) -> None:
-        with _disk(self._work):
+        with disk_faults(self._work):
             self._journal.write(json.dumps(entry, ensure_ascii=False) + "\n")
             self._journal.flush()
             os.fsync(self._journal.fileno())
@@ -196,8 +236,13 @@ class BundleWriter:
         for entry in entries:
             if "part" in entry:
                 self._parts[entry["part"]] = entry["sha256"]
+            elif "dropped" in entry:
+                self._parts.pop(entry["dropped"], None)
+                self._objects.pop(entry["dropped"], None)
             elif "object" in entry:
                 self._objects[entry["object"]] = entry["sha256"]
+                if "origin" in entry:
+                    self._origins[entry["object"].split("/")[1], entry["origin"]] = entry["object"]
             else:
                 self._done[Asset.from_json(entry["done"]["asset"]).id] = entry["done"]
         self._parts.pop("data/bundle.json", None)
@@ -262,7 +307,8 @@ def _is(path: Path, digest: str) -> bool:
 
 
 @contextmanager
-def _disk(place: Path) -> Iterator[None]:
+def disk_faults(place: Path) -> Iterator[None]:
+    """Say in our own words that a disk is full or forbidden."""
     try:
         yield
     except OSError as error:

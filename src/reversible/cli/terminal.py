@@ -59,6 +59,7 @@ def _draw(run: "DryRun", lang: str) -> Iterator["Event"]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=False) as progress:
         tasks: dict[str, int] = {}
+        run.watch = lambda event: progress.update(progress.tasks[-1].id, at=f"{event.subject} {event.note}"[:50])
         for event in run.events():
             if event.phase not in tasks:
                 tasks[event.phase] = int(progress.add_task(phase_name(event.phase, lang), total=None, at=""))

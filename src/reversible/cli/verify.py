@@ -37,17 +37,13 @@ def verify(bundle: Path, as_json: bool, lang: str) -> int:
     import tempfile
 
     from reversible.bundle.reader import Bundle
-    from reversible.destinations.local import LocalDestination, Rerun
+    from reversible.destinations.local import LocalDestination
 
     opened = Bundle.open(bundle)
     opened.check()
     sources = [point for source in opened.about.get("sources", []) for point in source["endpoints"]]
-    rerun: Rerun | None = None
     with tempfile.TemporaryDirectory(prefix="reversible-") as scratch:
-        for step in LocalDestination().events(bundle.absolute(), sources=sources, into=Path(scratch)):
-            if isinstance(step, Rerun):
-                rerun = step
-    assert rerun is not None  # noqa: S101 - the last item, always
+        rerun = LocalDestination().rerun(bundle.absolute(), sources=sources, into=Path(scratch))
     criteria = settle(opened, rerun.results)
     if as_json:
         document = {"bundle": str(bundle), "sha256": opened.digest, "level": rerun.level, "criteria": criteria}

@@ -1,0 +1,261 @@
+"""What do the server's own bytes say? The witness's decoder: COPY ... (FORMAT binary), no CSV, no text parser.
+
+It shares nothing with the export's path: other protocol bytes, other code, numpy on big-endian words. Values that
+the export sets aside as exceptions come as one more text field per column, since only the server can write them.
+Format: https://www.postgresql.org/docs/18/sql-copy.html, "Binary Format"; per type the `*_send` functions.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from reversible.fingerprint import Cells
+from reversible_exporters.postgres_types import Column, form
+
+Bytes = npt.NDArray[np.uint8]
+Places = npt.NDArray[np.int64]
+
+_SIGNATURE = b"PGCOPY\n\xff\r\n\0"
+_HEADER = len(_SIGNATURE) + 8  # flags and length of the extension, both 0
+_TRAILER = b"\xff\xff"
+_BLOCK_BYTES = 4 << 20
+_BLOCK_ROWS = 1 << 16
+_PADDING = 16  # bytes after the block, so that a fixed-width read at a NULL stays inside
+_EPOCH_DAYS = 10_957  # from 1970-01-01 to 2000-01-01, PostgreSQL's epoch
+_EPOCH_US = _EPOCH_DAYS * 86_400_000_000
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31, in days from 1970-01-01
+_NUMERIC_NAN, _NUMERIC_PINF, _NUMERIC_NINF, _NUMERIC_NEG = 0xC000, 0xD000, 0xF000, 0x4000
+_FAST_DIGITS = 18  # decimal digits that an int64 holds
+
+
+def select_list(columns: Sequence[Column]) -> str:
+    """The fields of the second reading: each column, then the text of each column that may hold exceptions."""
+    fields = [form(column.quoted) if column.stored.binary == "form" else column.quoted for column in columns]
+    for column in with_exceptions(columns):
+        odd = column.stored.exceptional.format(c=column.quoted)
+        fields.append(f"CASE WHEN {odd} THEN pg_catalog.format('%s', {column.quoted}) END")
+    return ", ".join(fields) or "NULL::boolean"
+
+
+def with_exceptions(columns: Sequence[Column]) -> list[Column]:
+    return [column for column in columns if column.stored.exceptional]
+
+
+def batches(messages: Iterable[bytes], columns: Sequence[Column]) -> Iterator[tuple[dict[str, Cells], int]]:
+    """Decode COPY's binary messages, one row each, into cells by column name and the number of rows.
+
+    Raises:
+        ValueError: the bytes are not what the catalogs announce.
+    """
+    for data, starts in _gathered(messages):
+        yield _decode(data, starts, columns), len(starts)
+
+
+def _gathered(messages: Iterable[bytes]) -> Iterator[tuple[Bytes, Places]]:
+    rows: list[bytes] = []
+    size = 0
+    ended = first = False
+    for message in messages:
+        row = bytes(message)
+        if not first:
+            if not row.startswith(_SIGNATURE):
+                raise ValueError("COPY's binary signature is missing")
+            row, first = row[_HEADER:], True
+        if row == _TRAILER:
+            ended = True
+        elif row:
+            rows.append(row)
+            size += len(row)
+        if size >= _BLOCK_BYTES or len(rows) >= _BLOCK_ROWS:
+            yield _joined(rows)
+            rows, size = [], 0
+    if not ended:
+        raise ValueError("COPY ended without its trailer")
+    if rows:
+        yield _joined(rows)
+
+
+def _joined(rows: list[bytes]) -> tuple[Bytes, Places]:
+    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+    data = np.frombuffer(b"".join(rows) + bytes(_PADDING), np.uint8)
+    return data, np.cumsum(lengths) - lengths
+
+
+def _decode(data: Bytes, starts: Places, columns: Sequence[Column]) -> dict[str, Cells]:
+    extra = with_exceptions(columns)
+    expected = len(columns) + len(extra) or 1
+    if (_integers(data, starts, 2) != expected).any():
+        raise ValueError(f"a row does not have {expected} fields")
+    place = starts + 2
+    values: dict[str, pa.Array] = {}
+    for column in columns:
+        at, length, place = _field(data, place)
+        values[column.name] = _DECODERS[column.stored.binary](data, at, length, column.stored.settings)
+    exceptions: Mapping[str, Mapping[int, str]] = {}
+    for column in extra:
+        at, length, place = _field(data, place)
+        texts = _text(data, at, length, {})
+        rows = np.flatnonzero(length >= 0)
+        found = dict(zip(map(int, rows), texts.take(pa.array(rows)).to_pylist(), strict=True))
+        exceptions = {**exceptions, column.name: found}
+    return {name: _cells(one, exceptions.get(name, {})) for name, one in values.items()}
+
+
+def _cells(values: pa.Array, exceptions: Mapping[int, str]) -> Cells:
+    if exceptions:
+        mask = np.zeros(len(values), np.bool_)
+        mask[list(exceptions)] = True
+        values = pa.compute.if_else(pa.array(mask), pa.scalar(None, values.type), values)
+    return Cells(values, exceptions)
+
+
+def _field(data: Bytes, place: Places) -> tuple[Places, Places, Places]:
+    """Where the field begins, how long it is (-1: NULL), and where the next one begins."""
+    length = _integers(data, place, 4)
+    begin = place + 4
+    return begin, length, begin + np.maximum(length, 0)
+
+
+def _integers(data: Bytes, at: Places, width: int) -> npt.NDArray[np.int64]:
+    """Big-endian signed integers of `width` bytes."""
+    raw = np.ascontiguousarray(data[at[:, None] + np.arange(width)])
+    return raw.view(f">i{width}").reshape(-1).astype(np.int64)
+
+
+def _fixed(data: Bytes, at: Places, length: Places, width: int, dtype: str) -> npt.NDArray[Any]:
+    if not ((length == width) | (length == -1)).all():
+        raise ValueError(f"a field of {width} bytes has another length")
+    safe = np.where(length < 0, 0, at)
+    return np.ascontiguousarray(data[safe[:, None] + np.arange(width)]).view(dtype).reshape(-1)
+
+
+def _number(width: int, dtype: str, native: Any, arrow: pa.DataType) -> Callable[..., pa.Array]:
+    def decode(data: Bytes, at: Places, length: Places, _: Mapping[str, int]) -> pa.Array:
+        return pa.array(_fixed(data, at, length, width, dtype).astype(native), arrow, mask=length < 0)
+
+    return decode
+
+
+def _boolean(data: Bytes, at: Places, length: Places, _: Mapping[str, int]) -> pa.Array:
+    return pa.array(_fixed(data, at, length, 1, "u1") != 0, pa.bool_(), mask=length < 0)
+
+
+def _date(data: Bytes, at: Places, length: Places, _: Mapping[str, int]) -> pa.Array:
+    days = _fixed(data, at, length, 4, ">i4").astype(np.int64) + _EPOCH_DAYS
+    odd = (days < _FIRST_DAY) | (days > _LAST_DAY)  # infinity is the largest and the smallest int32
+    return pa.array(np.where(odd, 0, days).astype(np.int32), pa.int32(), mask=(length < 0) | odd).cast(pa.date32())
+
+
+def _time(data: Bytes, at: Places, length: Places, _: Mapping[str, int]) -> pa.Array:
+    micros = _fixed(data, at, length, 8, ">i8").astype(np.int64)
+    odd = micros >= 86_400_000_000  # 24:00:00
+    return pa.array(np.where(odd, 0, micros), pa.int64(), mask=(length < 0) | odd).cast(pa.time64("us"))
+
+
+def _timestamp(data: Bytes, at: Places, length: Places, _: Mapping[str, int]) -> pa.Array:
+    micros = _fixed(data, at, length, 8, ">i8").astype(np.int64)
+    low, high = _FIRST_DAY * 86_400_000_000 - _EPOCH_US, (_LAST_DAY + 1) * 86_400_000_000 - _EPOCH_US
+    odd = (micros < low) | (micros >= high)  # infinity is the largest and the smallest int64
+    moved = np.where(odd, 0, micros) + _EPOCH_US
+    return pa.array(moved, pa.int64(), mask=(length < 0) | odd).cast(pa.timestamp("us"))
+
+
+def _bytes(data: Bytes, at: Places, length: Places, arrow: pa.DataType) -> pa.Array:
+    """Gather fields of any length: one index per byte, so memory is bounded by the block."""
+    sizes = np.maximum(length, 0)
+    ends = np.cumsum(sizes)
+    source = np.repeat(at - (ends - sizes), sizes) + np.arange(int(ends[-1]) if len(ends) else 0)
+    offsets = np.concatenate((np.zeros(1, np.int64), ends))
+    valid = pa.array(length >= 0).buffers()[1]
+    return pa.Array.from_buffers(arrow, len(at), [valid, pa.py_buffer(offsets), pa.py_buffer(data[source])])
+
+
+def _text(data: Bytes, at: Places, length: Places, _: Mapping[str, int]) -> pa.Array:
+    values = _bytes(data, at, length, pa.large_string())
+    values.validate(full=True)  # ArrowInvalid, a ValueError, when it is not UTF-8
+    return values
+
+
+def _binary(data: Bytes, at: Places, length: Places, _: Mapping[str, int]) -> pa.Array:
+    return _bytes(data, at, length, pa.large_binary())
+
+
+def _uuid(data: Bytes, at: Places, length: Places, _: Mapping[str, int]) -> pa.Array:
+    raw = _fixed(data, at, length, 16, "u1").reshape(-1, 16)
+    digits = np.frombuffer(b"0123456789abcdef", np.uint8)
+    text = np.full((len(raw), 36), ord("-"), np.uint8)
+    nibbles = np.stack((raw >> 4, raw & 15), axis=2).reshape(-1, 32)
+    text[:, [n for n in range(36) if n not in (8, 13, 18, 23)]] = digits[nibbles]
+    offsets = pa.py_buffer(np.arange(len(raw) + 1, dtype=np.int32) * 36)
+    valid = pa.array(length >= 0).buffers()[1]
+    return pa.Array.from_buffers(pa.string(), len(raw), [valid, offsets, pa.py_buffer(text)])
+
+
+def _numeric(data: Bytes, at: Places, length: Places, settings: Mapping[str, int]) -> pa.Array:
+    """numeric_send: int16 number of digits, weight, sign, scale; then the digits to the base 10,000.
+
+    The value is sum(digit[i] * 10000 ** (weight - i)); times 10 ** scale it is the decimal's unscaled integer.
+    """
+    null = length < 0
+    safe = np.where(null, 0, at)
+    head = np.ascontiguousarray(data[safe[:, None] + np.arange(8)]).view(">u2").astype(np.int64)
+    digits, weight, sign = head[:, 0], head[:, 1].astype(np.uint16).astype(np.int16).astype(np.int64), head[:, 2]
+    odd = np.isin(sign, (_NUMERIC_NAN, _NUMERIC_PINF, _NUMERIC_NINF))
+    null = null | odd
+    digits = np.where(null, 0, digits)
+    scale, precision = settings["scale"], settings["precision"]
+    wide = precision > _FAST_DIGITS
+    total: npt.NDArray[Any] = np.zeros(len(at), object if wide else np.int64)
+    for n in range(int(digits.max(initial=0))):
+        rows = np.flatnonzero(digits > n)
+        digit = _integers(data, at[rows] + 8 + 2 * n, 2)
+        power = 4 * (weight[rows] - n) + scale
+        if wide:
+            total[rows] += [_shifted(int(one), int(by)) for one, by in zip(digit, power, strict=True)]
+        else:
+            total[rows] += np.where(
+                power >= 0, digit * _POWERS[np.clip(power, 0, 18)], digit // _POWERS[np.clip(-power, 0, 18)]
+            )
+    total = np.where(sign == _NUMERIC_NEG, -total, total)
+    return _decimals(total, null, precision, scale)
+
+
+def _shifted(digit: int, power: int) -> int:
+    return int(digit * 10**power if power >= 0 else digit // 10**-power)  # beyond the scale all digits are 0
+
+
+def _decimals(total: npt.NDArray[Any], null: npt.NDArray[np.bool_], precision: int, scale: int) -> pa.Array:
+    pairs = np.empty((len(total), 2), "<i8")
+    if total.dtype == object:
+        pairs = np.frombuffer(
+            b"".join(int(one).to_bytes(16, "little", signed=True) for one in total), "<i8"
+        ).reshape(-1, 2)  # fmt: skip
+    else:
+        pairs[:, 0], pairs[:, 1] = total, total >> 63
+    valid = pa.array(~null).buffers()[1]
+    arrow = pa.decimal128(precision, scale)
+    return pa.Array.from_buffers(arrow, len(total), [valid, pa.py_buffer(np.ascontiguousarray(pairs))])
+
+
+_POWERS = np.array([10**n for n in range(19)], np.int64)
+
+_DECODERS: Mapping[str, Callable[..., pa.Array]] = {
+    "bool": _boolean,
+    "int2": _number(2, ">i2", np.int16, pa.int16()),
+    "int4": _number(4, ">i4", np.int32, pa.int32()),
+    "int8": _number(8, ">i8", np.int64, pa.int64()),
+    "oid": _number(4, ">u4", np.int64, pa.int64()),
+    "float4": _number(4, ">f4", np.float32, pa.float32()),
+    "float8": _number(8, ">f8", np.float64, pa.float64()),
+    "date": _date,
+    "time": _time,
+    "timestamp": _timestamp,
+    "numeric": _numeric,
+    "text": _text,
+    "form": _text,
+    "uuid": _uuid,
+    "bytea": _binary,
+}

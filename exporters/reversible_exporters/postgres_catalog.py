@@ -1,0 +1,119 @@
+"""What is in the database? From pg_class and its kin: information_schema shows a partition and its parent alike."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from reversible_exporters.postgres_session import Session
+from reversible_exporters.postgres_types import Column
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table whose rows are exported: an ordinary one, or a partitioned one with all its partitions."""
+
+    oid: int
+    schema: str
+    relation: str
+    name: str  # quoted as DDL wants it: the owner can paste it
+    kind: str  # pg_class.relkind
+    rows: int | None
+    size_bytes: int | None
+    readable: bool
+    schema_usable: bool
+    writable: bool
+
+    @property
+    def source(self) -> str:
+        """What SELECT reads: an inheritance parent without its children, which are tables of their own."""
+        return self.name if self.kind == "p" else f"ONLY {self.name}"
+
+
+def tables(session: Session) -> list[Table]:
+    """Every table, foreign ones too, in a stable order; partitions belong to their parents."""
+    return [
+        Table(
+            oid=oid, schema=schema, relation=relation, name=name, kind=kind,
+            rows=int(rows) if rows is not None and rows >= 0 else None,
+            size_bytes=None if size is None else int(size), readable=readable, schema_usable=usable, writable=writable,
+        )
+        for oid, schema, relation, name, kind, rows, size, readable, usable, writable
+        in session.rows(_queries("postgres_inventory.sql")["tables"])
+    ]  # fmt: skip
+
+
+def columns(session: Session, table: Table) -> list[Column]:
+    """The table's columns in their order, with the built-in type below each domain."""
+    found = session.rows(_queries("postgres_inventory.sql")["columns"], (table.oid, table.oid))
+    return [
+        Column(
+            name=name, source_type=source_type, base=base, typmod=typmod, is_enum=is_enum, nullable=nullable,
+            default=None if generated else default, collation=collation, comment=comment, identity=identity,
+            generated=f"{generated}: {default}" if generated else None, domain=domain,
+        )
+        for name, source_type, base, typmod, is_enum, nullable, default, collation, comment, identity, generated, domain
+        in found
+    ]  # fmt: skip
+
+
+def keys(session: Session, table: Table) -> dict[str, Any]:
+    """primary_key, unique, foreign_keys, checks and comment, as table.json holds them."""
+    document: dict[str, Any] = {"primary_key": [], "unique": [], "foreign_keys": [], "checks": []}
+    found = session.rows(_queries("postgres_inventory.sql")["keys"], (table.oid,))
+    for name, kind, definition, validated, own, referenced, target in found:
+        if kind == "p":
+            document["primary_key"] = own
+        elif kind == "u":
+            document["unique"].append({"name": name, "columns": own})
+        elif kind == "c":
+            document["checks"].append({"name": name, "definition": definition})
+        else:
+            # PERIOD (18) asks for overlap, NOT ENFORCED (18) and NOT VALID for nothing: no row can be an orphan.
+            equality = validated and "PERIOD" not in definition.partition("REFERENCES")[0]
+            document["foreign_keys"].append(
+                {"name": name, "columns": own, "table": target, "referenced": referenced, "enforced": equality}
+            )
+    document["comment"] = session.rows("SELECT obj_description(%s, 'pg_class')", (table.oid,))[0][0]
+    return document
+
+
+def inventory(session: Session) -> dict[str, Any]:
+    """database.json: what the database holds besides rows, by class and name."""
+    names: dict[str, list[str]] = {}
+    for kind, name in session.rows(_queries("postgres_inventory.sql")["objects"]):
+        names.setdefault(kind, []).append(name)
+    values = [{"name": name, "last_value": last, "increment": step} for name, last, step in sequences(session)]
+    classes = {kind: sorted(found) for kind, found in sorted(names.items())}
+    counts = {kind: len(found) for kind, found in classes.items()}
+    return {"classes": classes, "counts": counts, "sequence_values": values}
+
+
+def sequences(session: Session) -> list[tuple[str, int | None, int]]:
+    """Each sequence's name, last value (None: never used, or not readable) and increment."""
+    found = session.rows(_queries("postgres_inventory.sql")["sequences"])
+    return [(name, last, step) for name, last, step in found]
+
+
+def large_objects(session: Session) -> int:
+    """How many large objects there are: content outside all tables."""
+    return int(session.rows("SELECT count(*) FROM pg_largeobject_metadata")[0][0])
+
+
+def witnessed(session: Session) -> Mapping[str, list[list[str]]]:
+    """Every object that a dump of the schema must create, by class: the raw parts of its name."""
+    return {
+        kind: sorted([str(part) for part in parts] for (parts,) in session.rows(query))
+        for kind, query in _queries("postgres_witness.sql").items()
+    }
+
+
+@cache
+def _queries(name: str) -> dict[str, str]:
+    """The queries of a file beside this one, each after a line "-- name: ..."."""
+    text = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return {
+        title.strip(): query.strip().rstrip(";")
+        for title, _, query in (part.partition("\n") for part in text.split("-- name: ")[1:])
+    }

@@ -1,0 +1,145 @@
+"""How does the server's own text become typed columns, without a value changing on the way?
+
+COPY ... (FORMAT csv): an unquoted empty field is NULL, "" is the empty string. Integers, booleans and floats are
+parsed by pyarrow; the rest arrives as text and is converted here, with its exceptions set aside.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from reversible_exporters.postgres_types import Column
+
+_BLOCK_BYTES = 8 << 20
+_BLOCK_ROWS = 1 << 16
+_DATE = r"^\d{4}-\d\d-\d\d$"
+_CLOCK = r"\d\d:\d\d:\d\d(\.\d{1,6})?"
+_PLAIN = {
+    "date": _DATE,
+    "time": r"^([01]\d|2[0-3]):\d\d:\d\d(\.\d{1,6})?$",
+    "timestamp": rf"^\d{{4}}-\d\d-\d\d {_CLOCK}$",
+    "timestamptz": rf"^\d{{4}}-\d\d-\d\d {_CLOCK}\+00$",
+    "decimal": r"^-?\d+(\.\d+)?$",
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows in a row: the typed batch, and its exceptions as (row in the batch, column, text)."""
+
+    batch: pa.RecordBatch
+    exceptions: Sequence[tuple[int, str, str]]
+
+
+def blocks(messages: Iterable[bytes], columns: Sequence[Column]) -> Iterator[Block]:
+    """Parse COPY's CSV; each message holds exactly one row, as the protocol guarantees for COPY TO.
+
+    Raises:
+        ValueError: the text is not what the catalogs announce.
+    """
+    for text, count in _gathered(messages):
+        block = _parse(text, columns)
+        if block.batch.num_rows != count:
+            raise ValueError(f"{count} rows were sent and {block.batch.num_rows} understood")
+        yield block
+
+
+def _gathered(messages: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
+    rows: list[bytes] = []
+    size = 0
+    for message in messages:
+        rows.append(bytes(message))
+        size += len(message)
+        if size >= _BLOCK_BYTES or len(rows) >= _BLOCK_ROWS:
+            yield b"".join(rows), len(rows)
+            rows, size = [], 0
+    if rows:
+        yield b"".join(rows), len(rows)
+
+
+def _parse(text: bytes, columns: Sequence[Column]) -> Block:
+    names = [str(n) for n in range(len(columns))]  # a source may have names that a CSV reader would not take
+    types = {
+        name: column.stored.arrow if column.stored.csv == "direct" else pa.string()
+        for name, column in zip(names, columns, strict=True)
+    }
+    table = pyarrow.csv.read_csv(
+        pa.BufferReader(text),
+        read_options=pyarrow.csv.ReadOptions(column_names=names, block_size=len(text) + 1, use_threads=False),
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+        convert_options=pyarrow.csv.ConvertOptions(
+            column_types=types, null_values=[""], true_values=["t"], false_values=["f"],
+            strings_can_be_null=True, quoted_strings_can_be_null=False,
+        ),
+    )  # fmt: skip
+    arrays: list[pa.Array] = []
+    exceptions: list[tuple[int, str, str]] = []
+    for column, chunked in zip(columns, table.columns, strict=True):
+        values = chunked.combine_chunks()
+        if isinstance(values, pa.ChunkedArray):
+            values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
+        plain, found = _set_aside(values, column)
+        exceptions += found
+        arrays.append(_convert(plain, column))
+    fields = [column.field() for column in columns]
+    return Block(pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields)), sorted(exceptions))
+
+
+def _set_aside(values: pa.Array, column: Column) -> tuple[pa.Array, list[tuple[int, str, str]]]:
+    """The values with NULL in the place of each exception, and the exceptions."""
+    pattern = _PLAIN.get(column.stored.csv)
+    if pattern is None:
+        return values, []
+    odd = pc.fill_null(pc.invert(pc.match_substring_regex(values, pattern)), False)
+    if not pc.any(odd).as_py():
+        return values, []
+    rows = np.flatnonzero(odd.to_numpy(zero_copy_only=False))
+    texts = values.take(pa.array(rows)).to_pylist()
+    found = [(int(row), column.name, text) for row, text in zip(rows, texts, strict=True)]
+    return pc.if_else(odd, pa.scalar(None, pa.string()), values), found
+
+
+def _convert(values: pa.Array, column: Column) -> pa.Array:
+    stored = column.stored
+    if stored.csv in ("direct", "text"):
+        return values
+    if stored.csv == "bytea":
+        return unhex(values)
+    if stored.csv == "time":
+        moments = pc.binary_join_element_wise("1970-01-01", values, " ").cast(pa.timestamp("us"))
+        return moments.cast(pa.int64()).cast(pa.time64("us"))
+    return values.cast(stored.arrow)
+
+
+def unhex(values: pa.Array) -> pa.Array:
+    r"""bytea's hex form, `\x00ff`, as bytes.
+
+    Raises:
+        ValueError: a value is not in that form.
+    """
+    if not len(values):
+        return pa.array([], pa.binary())
+    filled = pc.fill_null(values, "\\x")
+    if not pc.all(pc.starts_with(filled, "\\x")).as_py():
+        raise ValueError("a bytea is not in the hex form")
+    _, offsets_buffer, data_buffer = pa.concat_arrays([filled.cast(pa.large_binary())]).buffers()
+    offsets = np.frombuffer(offsets_buffer, np.int64)[: len(values) + 1]
+    kept = np.ones(offsets[-1], np.bool_)
+    kept[offsets[:-1]] = kept[offsets[:-1] + 1] = False  # "\x"
+    nibbles = _NIBBLES[np.frombuffer(data_buffer, np.uint8)[: offsets[-1]][kept]]
+    ends = offsets - 2 * np.arange(len(offsets))
+    if offsets[0] or (ends % 2).any() or (nibbles > 15).any():
+        raise ValueError("a bytea is not in the hex form")
+    content = (nibbles[0::2] << 4 | nibbles[1::2]).astype(np.uint8)
+    halved = pa.py_buffer((ends // 2).astype(np.int32))
+    valid = pc.is_valid(values).buffers()[1]
+    return pa.Array.from_buffers(pa.binary(), len(values), [valid, halved, pa.py_buffer(content)])
+
+
+_NIBBLES = np.full(256, 255, np.uint8)
+for _n, _digit in enumerate(b"0123456789abcdef"):
+    _NIBBLES[_digit] = _n

@@ -1,0 +1,326 @@
+"""What models does a SageMaker account serve, and can they leave?
+
+One asset per endpoint. Its model data is fetched and unpacked, turned into ONNX behind the fence, and the live
+endpoint is asked its golden set. `witness` asks again by another route: one by one, as CSV, and fetches the model
+data a second time.
+"""
+
+import hashlib
+import json
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel
+
+from reversible.assets import Asset, Kind
+from reversible.errors import SourceError, UsageError
+from reversible.interfaces import Reachability, Witness
+from reversible_exporters import conversion, golden_set, model_archive, model_document
+from reversible_exporters.sagemaker_calls import Calls, Golden, SageMakerSettings
+
+if TYPE_CHECKING:
+    from reversible.bundle.writer import BundleWriter
+
+log = logging.getLogger(__name__)
+
+_WITNESSED = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Endpoint:
+    """What the control plane says of one endpoint; `data_url` is None and `obstacle` set when it cannot leave."""
+
+    name: str
+    documents: Mapping[str, Any]
+    model_name: str
+    data_url: str | None
+    obstacle: str | None
+
+
+class SageMakerExporter:
+    """Reads SageMaker's control plane, its runtime and the model data in S3; changes nothing."""
+
+    Settings: ClassVar[type[BaseModel]] = SageMakerSettings
+
+    def __init__(self, name: str, settings: SageMakerSettings) -> None:
+        self.name = name
+        self.settings = settings
+        self._calls = Calls(name, settings)
+        self._described: dict[str, _Endpoint] = {}
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        region = self.settings.region
+        control = self.settings.endpoint_url
+        urls = (
+            [control] if control else [f"https://{api}.sagemaker.{region}.amazonaws.com" for api in ("api", "runtime")]
+        )
+        urls.append(self.settings.s3_endpoint_url or f"https://s3.{region}.amazonaws.com")
+        return tuple(dict.fromkeys(_host_port(url) for url in urls))
+
+    def check(self) -> Iterator[Reachability]:
+        """List the endpoints, look at each one's model data, and ask one input of each that has a golden set."""
+        names = list(self._names())
+        yield Reachability(subject="sagemaker:ListEndpoints", ok=True, seen=f"{len(names)} endpoints")
+        for missing in sorted(set(self.settings.golden) - set(names)):
+            yield Reachability(
+                subject=f"golden set of {missing}", ok=False, seen="there is no such endpoint",
+                hint=f"aws sagemaker list-endpoints --region {self.settings.region}",
+            )  # fmt: skip
+        for name in names:
+            endpoint = self._describe(name)
+            if endpoint.data_url is None:
+                yield Reachability(subject=name, ok=True, seen=f"cannot leave: {endpoint.obstacle}")
+                continue
+            yield _reached(f"model data of {name}", partial(self._seen, endpoint.data_url))
+            if name in self.settings.golden:
+                yield _reached(f"answer of {name}", partial(self._try_one, name))
+            else:
+                yield Reachability(
+                    subject=f"golden set of {name}", ok=False, seen="the plan has none: nothing will be compared",
+                    hint=f'add to the plan: [source.{self.name}.golden.{name}] inputs = "s3://bucket/inputs.parquet"',
+                )  # fmt: skip
+
+    def discover(self) -> Iterator[Asset]:
+        """One model per endpoint, in the order of their names."""
+        names = sorted(self._names())
+        if missing := sorted(set(self.settings.golden) - set(names)):
+            raise UsageError(
+                f"source {self.name}: the plan has a golden set for {missing[0]}, and there is no such endpoint",
+                hint=f"aws sagemaker list-endpoints --region {self.settings.region}",
+            )
+        for name in names:
+            endpoint = self._describe(name)
+            size = self._size(endpoint.data_url) if endpoint.data_url else None
+            yield Asset(source=self.name, kind=Kind.MODEL, name=name, size_bytes=size, obstacle=endpoint.obstacle)
+
+    def export(self, asset: Asset, into: "BundleWriter") -> None:
+        """The model as ONNX with all that came with it, then the golden set; each is taken up where it ended."""
+        endpoint = self._leaving(asset)
+        golden = self.settings.golden.get(asset.name)
+        questions = self._questions(asset.name)
+        if not into.has(f"{asset.folder}/model.json"):
+            labelled = questions is not None and any(label is not None for label in questions.labels)
+            self._export_model(endpoint, asset, into, golden=golden, labelled=labelled)
+        if golden is not None and questions is not None and not into.has(f"{asset.folder}/golden/manifest.json"):
+            golden_set.record(
+                questions, self._calls.asker(asset.name), endpoint=asset.name, batch_size=golden.batch_size,
+                about={
+                    "region": self.settings.region, "model": endpoint.model_name, "model_data": endpoint.data_url,
+                    "endpoint_config": endpoint.documents["endpoint_config"].get("EndpointConfigName"),
+                    "decision": golden.decision,
+                },
+                folder=asset.folder, into=into,
+            )  # fmt: skip
+
+    def witness(self, asset: Asset) -> Witness:
+        """The endpoint's answers to a sample, one by one as CSV, and the model data fetched a second time."""
+        endpoint = self._leaving(asset)
+        assert endpoint.data_url is not None  # noqa: S101 - _leaving says so
+        with tempfile.TemporaryDirectory(prefix="reversible-witness-") as folder:
+            archive = Path(folder) / "model.tar.gz"
+            head = self._calls.download(endpoint.data_url, archive)
+            with archive.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            members = model_archive.digests(archive)
+            labels = model_document.labels(model_archive.read(archive, "labels.json"))
+            size = archive.stat().st_size
+        tables = {}
+        facts: dict[str, Any] = {
+            "endpoint": endpoint.name,
+            "endpoint_status": endpoint.documents["endpoint"].get("EndpointStatus"),
+            "endpoint_config": endpoint.documents["endpoint_config"].get("EndpointConfigName"),
+            "model": endpoint.model_name,
+            "model_data": {"url": endpoint.data_url, "etag": head.get("ETag"), "sha256": sha256, "bytes": size},
+            "members": members,
+            "labels": labels,
+        }
+        method = "the model data was fetched a second time"
+        if (questions := self._questions(asset.name)) is not None:
+            answers, content_type = golden_set.sample(
+                questions,
+                self._calls.asker(asset.name),
+                endpoint=asset.name,
+                count=_WITNESSED,
+                seed=f"witness:{asset.id}",
+            )
+            tables["answers"] = answers
+            facts |= {"answers": answers.num_rows, "asked_as": content_type, "golden_inputs": len(questions.inputs)}
+            method = f"the live endpoint answered {answers.num_rows} inputs one by one; {method}"
+        return Witness(method=method, facts=facts, tables=tables)
+
+    def close(self) -> None:
+        self._calls.close()
+
+    # --- the model ---------------------------------------------------------------------------------------------
+
+    def _export_model(
+        self, endpoint: _Endpoint, asset: Asset, into: "BundleWriter", *, golden: Golden | None, labelled: bool
+    ) -> None:
+        assert endpoint.data_url is not None  # noqa: S101 - _leaving says so
+        with tempfile.TemporaryDirectory(prefix="reversible-model-") as name:
+            scratch = Path(name)
+            archive = scratch / "model.tar.gz"
+            head = self._calls.download(endpoint.data_url, archive)
+            with archive.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            originals = scratch / "original"
+            members = model_archive.unpack(archive, originals)
+            source, converter = _convertible(members, endpoint.data_url)
+            target = scratch / "model.onnx"
+            converted = conversion.convert(converter, originals / source.path, target)
+            log.info(
+                "endpoint %s: %s converted by %s in the fence %s", asset.name, source.name, converter, converted.fence
+            )
+            for member in members:
+                _put_file(into, f"{asset.folder}/original/{member.path}", originals / member.path)
+            for file_name in ("model.onnx", "model.onnx.data"):
+                if (scratch / file_name).exists():
+                    _put_file(into, f"{asset.folder}/{file_name}", scratch / file_name)
+            into.put_json(f"{asset.folder}/endpoint.json", _plain(endpoint.documents))
+            version = {
+                "model": endpoint.model_name, "model_data": endpoint.data_url, "model_data_sha256": sha256,
+                "etag": head.get("ETag"), "version_id": head.get("VersionId"),
+            }  # fmt: skip
+            document = model_document.build(
+                originals,
+                members,
+                converted,
+                version=version,
+                decision=golden.decision if golden else None,
+                has_evaluation_set=labelled,
+            )
+            into.put_json(f"{asset.folder}/model.json", document)
+
+    # --- what the vendor says ----------------------------------------------------------------------------------
+
+    def _names(self) -> Iterator[str]:
+        token: dict[str, str] = {}
+        while True:
+            page = self._calls.call("sagemaker", "list_endpoints", "the endpoints", MaxResults=100, **token)
+            yield from (endpoint["EndpointName"] for endpoint in page["Endpoints"])
+            if not page.get("NextToken"):
+                return
+            token = {"NextToken": page["NextToken"]}
+
+    def _describe(self, name: str) -> _Endpoint:
+        if name not in self._described:
+            what = f"endpoint {name}"
+            endpoint = self._calls.call("sagemaker", "describe_endpoint", what, EndpointName=name)
+            config = self._calls.call(
+                "sagemaker", "describe_endpoint_config", what, EndpointConfigName=endpoint["EndpointConfigName"]
+            )
+            variants = config.get("ProductionVariants", [])
+            model_names = [variant["ModelName"] for variant in variants if variant.get("ModelName")]
+            models = [self._calls.call("sagemaker", "describe_model", what, ModelName=one) for one in model_names]
+            self._described[name] = _endpoint(name, endpoint, config, models)
+        return self._described[name]
+
+    def _leaving(self, asset: Asset) -> _Endpoint:
+        endpoint = self._describe(asset.name)
+        if endpoint.data_url is None:
+            raise SourceError(f"endpoint {asset.name} cannot leave: {endpoint.obstacle}")
+        return endpoint
+
+    def _size(self, url: str) -> int | None:
+        try:
+            return int(self._calls.head(url)["ContentLength"])
+        except SourceError as error:
+            log.warning("%s: its size is not known: %s", url, error.message)  # the export names the fault again
+            return None
+
+    def _seen(self, url: str) -> str:
+        return f"{self._calls.head(url)['ContentLength']} bytes"
+
+    def _questions(self, name: str) -> golden_set.Questions | None:
+        golden = self.settings.golden.get(name)
+        if golden is None:
+            return None
+        if golden.inputs.startswith("s3://"):
+            content = self._calls.read(golden.inputs)
+        else:
+            content = golden_set.local_file(Path(golden.inputs))
+        return golden_set.Questions.read(content, f"golden inputs {golden.inputs}")
+
+    def _try_one(self, name: str) -> str:
+        questions = self._questions(name)
+        assert questions is not None  # noqa: S101 - asked only for endpoints with a golden set
+        answer = self._calls.asker(name)(golden_set.json_request(questions.inputs[:1]), golden_set.JSON)
+        outputs = golden_set.json_answer(answer.body, 1, f"endpoint {name}").size
+        return f"{outputs} numbers in {answer.latency_s * 1e3:.0f} ms; {len(questions.inputs)} golden inputs"
+
+
+def _endpoint(
+    name: str, endpoint: Mapping[str, Any], config: Mapping[str, Any], models: Sequence[Mapping[str, Any]]
+) -> _Endpoint:
+    """What can leave is one variant of one container whose model data the owner holds; the rest is named."""
+    documents = {"endpoint": endpoint, "endpoint_config": config, "models": list(models)}
+    obstacle, url = None, None
+    containers = [
+        container
+        for model in models
+        for container in (model.get("Containers") or [model.get("PrimaryContainer") or {}])
+    ]
+    if len(models) != 1:
+        obstacle = f"it spreads its answers over {len(models)} models: no single model gives them"
+    elif len(containers) != 1:
+        obstacle = f"it chains {len(containers)} containers: what passes between them is not exported"
+    else:
+        url = containers[0].get("ModelDataUrl")
+        if not url:
+            obstacle = "the vendor keeps its model data: there is an image, and no file that its customer can read"
+        elif not url.startswith("s3://") or url.endswith("/"):
+            obstacle, url = f"its model data is not one S3 object: {url}", None
+    return _Endpoint(
+        name=name, documents=documents, model_name=str(models[0].get("ModelName")) if models else "",
+        data_url=url or None, obstacle=obstacle,
+    )  # fmt: skip
+
+
+def _convertible(members: Sequence[model_archive.Member], url: str) -> tuple[model_archive.Member, str]:
+    """The one file of the archive that a converter takes."""
+    found = [(member, name) for member in members if (name := conversion.converter_for(member.name)) is not None]
+    if len(found) != 1:
+        held = ", ".join(member.name for member, _ in found) or ", ".join(member.name for member in members[:8])
+        count = "no file" if not found else f"{len(found)} files"
+        raise SourceError(
+            f"{url}: {count} in it can be converted to ONNX; it holds {held}", hint="reversible exporters"
+        )
+    return found[0]
+
+
+def _reached(subject: str, look: Callable[[], str]) -> Reachability:
+    try:
+        return Reachability(subject=subject, ok=True, seen=look())
+    except (SourceError, UsageError) as error:
+        return Reachability(subject=subject, ok=False, seen=error.message, hint=error.hint)
+
+
+def _put_file(into: "BundleWriter", path: str, source: Path) -> None:
+    with source.open("rb") as file, into.part(path) as stream:
+        while block := file.read(1 << 20):
+            stream.write(block)
+
+
+def _plain(documents: Mapping[str, Any]) -> Any:
+    """boto3's answers as JSON: times as ISO text, and without the trace of the call itself."""
+    without = {
+        key: [_unmarked(one) for one in value] if isinstance(value, list) else _unmarked(value)
+        for key, value in documents.items()
+    }
+    return json.loads(json.dumps(without, default=lambda value: value.isoformat()))
+
+
+def _unmarked(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key != "ResponseMetadata"}
+
+
+def _host_port(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"

@@ -1,0 +1,23 @@
+"""What may an exit plan hold?"""
+
+import json
+
+import click
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  reversible schema > exit-plan.schema.json
+  reversible schema | jq '."$defs"."source.postgres".properties | keys'
+
+\b
+For completion in an editor with taplo, put this on the plan's first line:
+  #:schema ./exit-plan.schema.json""",
+)
+def schema() -> int:
+    """Print the JSON Schema of an exit plan, with the keys of every installed exporter."""
+    from reversible import plan
+
+    click.echo(json.dumps(plan.schema(), ensure_ascii=False, indent=2))
+    return 0

@@ -1,0 +1,101 @@
+"""Who sealed the dossier? Only a key that the reader brings can answer; the one in the dossier cannot."""
+
+from typing import Any
+
+from reversible.bundle import bag
+from reversible.evidence import dossier, seal, strict_json
+from reversible.evidence import statement as statements
+from reversible.evidence.examination import Examination, NotRun, Rejected
+from reversible.evidence.keys import PublicKey, hint_fingerprint, in_groups
+from reversible.evidence.seal import Seal
+
+
+def form(exam: Examination) -> str:
+    """The seal is written the one way, holds one signature, and a statement of the one type that we know."""
+    content = exam.files.contents.get(dossier.SEAL)
+    if content is None:
+        raise Rejected(f"{dossier.SEAL} is missing")
+    found = seal.read(content)
+    hint_fingerprint(found.hint)
+    said = strict_json.parse(found.payload, limit=seal.LIMIT)
+    if strict_json.compact_bytes(said) != found.payload:
+        raise Rejected("the statement is not written the one way that we write it")
+    if not isinstance(said, dict) or said.get("_type") != statements.STATEMENT_TYPE:
+        raise Rejected(f"it does not hold an in-toto Statement ({statements.STATEMENT_TYPE})")
+    if said.get("predicateType") != statements.PREDICATE_TYPE:
+        raise Rejected(f"its predicate is {said.get('predicateType')!r}, not {statements.PREDICATE_TYPE}")
+    _own_format(said)
+    exam.seal, exam.statement = found, said
+    return "one signature, over one in-toto statement"
+
+
+def key(exam: Examination) -> str:
+    """The key that signed is the one that the reader pinned."""
+    content = exam.files.contents.get(dossier.SIGNER)
+    if content is None:
+        raise Rejected(f"{dossier.SIGNER} is missing")
+    enclosed = PublicKey.from_pem(content)
+    if enclosed.pem != content:
+        raise Rejected(f"{dossier.SIGNER} holds more than one key in its plain form")
+    exam.enclosed = enclosed
+    named = _seal(exam).hint
+    if enclosed.hint != named:
+        raise Rejected(f"the seal names the key {hint_fingerprint(named)}, {dossier.SIGNER} is {enclosed.fingerprint}")
+    if exam.pinned is None:
+        raise NotRun(
+            f"no key was given: anybody can have sealed this. The enclosed key is {in_groups(enclosed.fingerprint)}; "
+            "compare it with what its owner told you by another way, then say --key"
+        )
+    if enclosed.fingerprint != exam.pinned.fingerprint:
+        raise Rejected(f"sealed by the key {enclosed.fingerprint}, not by {exam.pinned.fingerprint}")
+    return f"sealed by the key that you gave, {in_groups(enclosed.fingerprint)}"
+
+
+def signature(exam: Examination) -> str:
+    """The signature holds: under the pinned key, or else under the enclosed one, which proves no origin."""
+    found = _seal(exam)
+    pinned = exam.pinned
+    by = pinned.key if pinned and pinned.key else exam.enclosed
+    if by is None:
+        raise NotRun("there is no key to check it with")
+    if not found.holds(by):
+        raise Rejected("the signature does not hold: the statement is not what the key's owner signed")
+    if pinned is None:
+        return "it holds under the enclosed key, which proves no origin"
+    if by.fingerprint != pinned.fingerprint:
+        raise Rejected("it was made by another key than the one that you gave")
+    return "ECDSA P-256 over SHA-256 holds"
+
+
+def subject(exam: Examination) -> str:
+    """What is signed is this dossier: the statement's one subject is the tag manifest's digest."""
+    said = statement(exam)
+    digest = exam.files.digests.get(bag.TAG_MANIFEST)
+    if digest is None:
+        raise Rejected(f"{bag.TAG_MANIFEST} is missing")
+    if said["subject"] != [{"name": bag.TAG_MANIFEST, "digest": {"sha256": digest}}]:
+        raise Rejected("the statement is about other files than these")
+    return f"the statement is about {bag.TAG_MANIFEST}, sha256 {digest}"
+
+
+def statement(exam: Examination) -> dict[str, Any]:
+    if exam.statement is None:
+        raise NotRun("the seal cannot be read")
+    return exam.statement
+
+
+def _seal(exam: Examination) -> Seal:
+    if exam.seal is None:
+        raise NotRun("the seal cannot be read")
+    return exam.seal
+
+
+def _own_format(said: dict[str, Any]) -> None:
+    predicate = said.get("predicate")
+    own = predicate.get("reversible") if isinstance(predicate, dict) else None
+    if "subject" not in said or not isinstance(own, dict) or own.get("format") != statements.FORMAT:
+        raise Rejected(f"its statement is not of the format {statements.FORMAT}")
+    dossier.aware(own.get("sealed_at"))
+    for name in ("previous", "nonce"):
+        if not isinstance(own.get(name), str | None):
+            raise Rejected(f"the statement's {name} is not a text")

@@ -1,0 +1,64 @@
+"""How does somebody without our tool check a dossier?
+
+The text of VERIFY.txt. It depends on nothing but the format, so `verify` can tell a changed one. Its commands are
+executed by a test, against genuine and forged dossiers.
+"""
+
+NAME = "VERIFY.txt"
+
+COMMANDS = r"""(
+set -euo pipefail
+T=$(mktemp -d); B=seal/evidence.sigstore.json
+test -z "$(find . ! -type f ! -type d)"
+test "$(find seal | LC_ALL=C sort | tr '\n' ' ')" = "seal seal/evidence.sigstore.json seal/signer.pub.pem "
+sha256sum --quiet --strict -c tagmanifest-sha256.txt manifest-sha256.txt
+diff <(find . -type f ! -path './seal/*' ! -path ./tagmanifest-sha256.txt | cut -c3- | LC_ALL=C sort) \
+     <(cut -c67- tagmanifest-sha256.txt manifest-sha256.txt | LC_ALL=C sort)
+test "$(openssl pkey -pubin -in seal/signer.pub.pem -outform DER | sha256sum | cut -c1-64)" = "$PINNED"
+jq -e '.dsseEnvelope | (.signatures | length) == 1 and .payloadType == "application/vnd.in-toto+json"' $B >$T/ok
+jq -er .dsseEnvelope.payload $B | base64 -d >$T/statement
+jq -er '.dsseEnvelope.signatures[0].sig' $B | base64 -d >$T/signature
+{ printf 'DSSEv1 28 application/vnd.in-toto+json %d ' "$(wc -c <$T/statement)"; cat $T/statement; } >$T/signed
+openssl dgst -sha256 -verify seal/signer.pub.pem -signature $T/signature $T/signed
+jq -e '._type == "https://in-toto.io/Statement/v1" and (.subject | length) == 1
+   and .predicateType == "https://in-toto.io/attestation/test-result/v0.1"' $T/statement >$T/ok
+jq -er '.subject[0].digest.sha256 + "  tagmanifest-sha256.txt"' $T/statement | sha256sum --strict -c -
+jq -er '.predicate.reversible | .plan_sha256 + "  data/plan.json", .run_sha256 + "  data/run.json",
+   .results_sha256 + "  data/results.jsonl", .verdicts_sha256 + "  data/verdicts.json"' $T/statement |
+   sha256sum --strict -c -
+jq -e --slurpfile v data/verdicts.json \
+   '[$v[0].clauses[] | select(.verdict == "FAILED").id] - .predicate.failedTests == []' $T/statement >$T/ok
+jq '.predicate | {result, failedTests, reversible}' $T/statement
+echo GENUINE
+)
+"""
+
+TEXT = (
+    """\
+FRANÇAIS
+
+Comment vérifier ce dossier sans notre outil, hors ligne, avec bash, sha256sum, jq et openssl.
+1. Demandez à celui qui a signé l'empreinte de sa clé par une autre voie que ce dossier (appel, courrier) : 64
+   chiffres hexadécimaux. Une clé trouvée dans le dossier ne prouve rien par elle-même.
+2. Ne lancez aucun fichier de ce dossier comme un programme ; lisez les commandes, puis tapez-les ou collez-les dans
+   bash, depuis le répertoire qui contient ce fichier, après : PINNED=l'empreinte, sans espaces.
+3. Le dossier est celui qui a été scellé si la dernière ligne affichée est GENUINE. Sinon, il est à refuser.
+Ce que cela ne dit pas : l'heure est celle que la machine qui a signé affirme ; et des mesures inventées avant le scellé
+ne se voient à aucune signature. `reversible evidence verify . --key EMPREINTE` refait en plus les verdicts à partir
+des mesures, et les rapports à partir des données.
+
+ENGLISH
+
+How to check this dossier without our tool, offline, with bash, sha256sum, jq and openssl.
+1. Ask the signer for the fingerprint of the key by another way than this dossier (a call, a letter): 64 hexadecimal
+   digits. A key found in the dossier proves nothing by itself.
+2. Run no file of this dossier as a program; read the commands, then type or paste them into bash, in the directory
+   that holds this file, after: PINNED=the fingerprint, without spaces.
+3. The dossier is the one that was sealed if the last line shown is GENUINE. If it is not, refuse it.
+What this does not say: the time is what the signing machine claims; and results made up before the seal show in no
+signature. `reversible evidence verify . --key FINGERPRINT` also judges again from the measurements, and renders the
+reports again from the data.
+
+"""
+    + COMMANDS
+)

@@ -1,0 +1,168 @@
+"""Is this dossier what its signer sealed, and does it say what its measurements say?
+
+All steps are taken, also after one has failed; a step that could not be taken is listed as such and never counts as
+passed. No key in the dossier is trusted: without one from the reader the best answer is "integrity only".
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from reversible.errors import ReversibleError
+from reversible.evidence import integrity, keys, meaning, origin, snapshot
+from reversible.evidence.examination import Examination, Expected, NotRun, Outcome
+from reversible.evidence.keys import Pinned
+
+log = logging.getLogger(__name__)
+
+__all__ = ["Conclusion", "Expected", "Outcome", "Step", "Verification", "examine", "verify"]
+
+
+class Conclusion(StrEnum):
+    VERIFIED = "verified"
+    REJECTED = "rejected"
+    INTEGRITY_ONLY = "integrity-only"  # whole and consistent, but by nobody knows whom
+    INCOMPLETE = "incomplete"  # by the pinned key, but a step that must be taken could not be
+
+
+_EXIT = {
+    Conclusion.VERIFIED: 0,
+    Conclusion.REJECTED: 5,
+    Conclusion.INTEGRITY_ONLY: 3,
+    Conclusion.INCOMPLETE: 3,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One step: `required` ones must pass for a dossier to be verified."""
+
+    id: str
+    title: str
+    outcome: Outcome
+    detail: str
+    required: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id, "title": self.title, "outcome": self.outcome.value, "detail": self.detail,
+            "required": self.required,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What was found. `said` is the statement's own account of the run, None when it cannot be read."""
+
+    steps: tuple[Step, ...]
+    pinned: str | None
+    sealed_by: str | None
+    said: dict[str, Any] | None
+
+    @property
+    def conclusion(self) -> Conclusion:
+        if any(step.outcome is Outcome.FAILED for step in self.steps):
+            return Conclusion.REJECTED
+        if self.pinned is None:
+            return Conclusion.INTEGRITY_ONLY
+        if any(step.required and step.outcome is not Outcome.PASSED for step in self.steps):
+            return Conclusion.INCOMPLETE
+        return Conclusion.VERIFIED
+
+    @property
+    def exit_status(self) -> int:
+        return _EXIT[self.conclusion]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": "reversible-verification/1",
+            "conclusion": self.conclusion.value,
+            "exit_status": self.exit_status,
+            "pinned": self.pinned,
+            "sealed_by": self.sealed_by,
+            "said": self.said,
+            "steps": [step.to_json() for step in self.steps],
+        }
+
+
+_STEPS: tuple[tuple[str, str, Callable[[Examination], str]], ...] = (
+    ("layout", "Plain files with plain names", integrity.layout),
+    ("manifests", "Manifests strict and whole", integrity.manifests),
+    ("digests", "Every file is the listed one", integrity.digests),
+    ("names", "Nothing missing, nothing added", integrity.names),
+    ("seal", "One seal, of the one known form", origin.form),
+    ("key", "Sealed by the key you gave", origin.key),
+    ("signature", "The signature holds", origin.signature),
+    ("subject", "The seal is about these files", origin.subject),
+    ("documents", "Documents strict and well-formed", meaning.documents),
+    ("catalogue", "Judged by the sealed clauses", meaning.catalogue),
+    ("criteria", "Pass marks as the plan gives them", meaning.criteria),
+    ("answers", "Every planned check answered once", meaning.answers),
+    ("verdicts", "Verdicts judged again, the same", meaning.verdicts),
+    ("summary", "The statement says what they say", meaning.summary),
+    ("bundle", "About the bundle that was verified", meaning.bundle),
+    ("times", "In the right order of time", meaning.times),
+    ("reports", "Reports rendered again, the same", meaning.reports),
+    ("instructions", "VERIFY.txt is ours", meaning.instructions),
+    ("expected", "The dossier you wait for", meaning.expectations),
+)
+
+
+def verify(
+    root: Path, *, pinned: str | Path | None, expected: Expected | None = None, at: datetime | None = None
+) -> Verification:
+    """Check one dossier, offline, reading each file once.
+
+    Args:
+        root: The dossier's directory.
+        pinned: The signer's fingerprint (hex) or public key (PEM file), known by another way than the dossier.
+        expected: What else the reader knows beforehand.
+        at: The time to judge ages by, aware; this machine's clock when None.
+
+    Raises:
+        UsageError: `pinned` is neither a fingerprint nor a key.
+        EvidenceError: there is no directory, or it cannot be read.
+    """
+    trusted = None if pinned is None else keys.pinned(pinned)
+    files = snapshot.take(root, keep=_is_parsed)
+    return examine(files, pinned=trusted, expected=expected or Expected(), at=at or datetime.now(UTC))
+
+
+def examine(files: snapshot.Snapshot, *, pinned: Pinned | None, expected: Expected, at: datetime) -> Verification:
+    """Take every step on files that were read already."""
+    exam = Examination(files=files, pinned=pinned, expected=expected, now=at)
+    required = {name: name != "expected" or expected != Expected() for name, _, _ in _STEPS}
+    steps = tuple(
+        Step(id=name, title=title, outcome=outcome, detail=detail, required=required[name])
+        for name, title, look in _STEPS
+        for outcome, detail in (_take(look, exam),)
+    )
+    said = None if exam.statement is None else exam.statement["predicate"]
+    return Verification(
+        steps=steps,
+        pinned=None if pinned is None else pinned.fingerprint,
+        sealed_by=None if exam.enclosed is None else exam.enclosed.fingerprint,
+        said=said,
+    )
+
+
+def _take(look: Callable[[Examination], str], exam: Examination) -> tuple[Outcome, str]:
+    try:
+        return Outcome.PASSED, look(exam)
+    except NotRun as lack:
+        return Outcome.NOT_RUN, str(lack)
+    except ValueError as wrong:
+        return Outcome.FAILED, str(wrong)
+    except ReversibleError as refusal:
+        return Outcome.FAILED, refusal.message
+    except Exception as broken:  # forged documents may break any reader: what breaks one is rejected
+        log.info("a step broke on the dossier", exc_info=True)
+        return Outcome.FAILED, f"it cannot be computed from these documents: {type(broken).__name__}: {broken}"
+
+
+def _is_parsed(path: str) -> bool:
+    return not path.startswith("data/raw/")

@@ -1,0 +1,351 @@
+"""What does each clause come to, what is wrong, and what is not proven? Sections 12 to 17 and the glossary."""
+
+from collections.abc import Iterator
+
+from reversible.documents import Document
+from reversible.report.blocks import Block, Cell, Commands, Entry, Facts, Items, Paragraph, Table, code, foreign, paragraph, shorten
+from reversible.report.material import Material
+from reversible.report.words import VERDICTS
+
+_PLACES = 25  # of one finding
+_RANK = {"missed": 0, "unanswered": 1, "met": 2}
+_SEVERITY = {"blocking": 0, "major": 1, "minor": 2}
+
+
+def clauses(about: Material) -> tuple[Block, ...]:
+    """One line per clause, worst first; then everything about each."""
+    tr = about.tr
+    order = {name: number for number, name in enumerate(VERDICTS)}
+    ranked = sorted(
+        (one for one in about.clauses if one["verdict"] != "NOT_APPLICABLE"),
+        key=lambda one: (order.get(one["verdict"], -1), _SEVERITY.get(one.get("severity", ""), 3), one["id"]),
+    )
+    table = Table(
+        caption=tr.text("Clauses: verdict, measure and what it rests on"),
+        heads=(
+            tr.text("Clause"), tr.text("Verdict"), tr.text("Measured"), tr.text("Threshold (basis)"), tr.text("Sources"),
+            tr.text("Evidence"),
+        ),
+        rows=tuple(_clause_row(about, one) for one in ranked),
+    )  # fmt: skip
+    aside = [one for one in about.clauses if one["verdict"] == "NOT_APPLICABLE"]
+    blocks: list[Block] = [table]
+    if aside:
+        blocks.append(
+            Table(
+                caption=about.words.verdict("NOT_APPLICABLE"),
+                heads=(tr.text("Clause"), tr.text("Title"), tr.text("Reason")),
+                rows=tuple(
+                    (code(one["id"]), Cell(about.words.clause(one["id"]).title), _reason_cell(about, one)) for one in aside
+                ),
+                folded=tr.text("{n} clauses do not apply to this contract", n=len(aside)),
+            )
+        )
+    return (*blocks, *(_entry(about, one) for one in sorted(ranked, key=lambda one: one["id"])))
+
+
+def _reason_cell(about: Material, clause: Document) -> Cell:
+    reasons = clause.get("reasons", ())
+    if not reasons:
+        return about.recorded(None)
+    said = [about.say(one["text"], one.get("facts", {})) for one in reasons]
+    return said[0] if len(said) == 1 else Cell(" ".join(one.text for one in said), said[0].form)
+
+
+def _clause_row(about: Material, clause: Document) -> tuple[Cell, ...]:
+    """The answer that decided: the first missed, else the first unanswered, else the first."""
+    tr, words = about.tr, about.words.clause(clause["id"])
+    name = Cell(f"{clause['id']} {words.title}", "title", code=clause["id"], ref=f"clause-{clause['id']}")
+    answers = sorted(clause.get("answers", ()), key=lambda one: (not one.get("required", True), _RANK[one["status"]]))
+    sources = Cell("; ".join(words.sources))
+    if not answers:
+        papers = clause.get("documents", ())
+        return (
+            name, about.verdict(clause["verdict"]), Cell(tr.text("nothing to measure")),
+            Cell(tr.text("{n} documents asked", n=len(papers))), sources, Cell("–"),
+        )  # fmt: skip
+    first = answers[0]
+    more = len(answers) - 1
+    measured = tr.text("{name}: {said}", name=about.words.metric(first["metric"]), said=_answered(about, first))
+    return (
+        name,
+        about.verdict(clause["verdict"]),
+        Cell(measured + (f" (+{tr.number(more)})" if more else "")),
+        Cell(_bound(about, first)),
+        sources,
+        Cell("results.jsonl" if first["status"] != "unanswered" else "–", "code" if first["status"] != "unanswered" else "text"),
+    )
+
+
+def _answered(about: Material, answer: Document) -> str:
+    if answer["status"] == "unanswered" or answer.get("value") is None:
+        return about.tr.text("not measured")
+    return about.tr.value(answer["value"], answer.get("unit", ""))
+
+
+def _bound(about: Material, answer: Document) -> str:
+    shown = about.words.threshold(answer["op"], answer.get("threshold"), answer.get("unit", ""))
+    return f"{shown} ({about.tr.label('basis', answer.get('basis') or 'none')})"
+
+
+def _entry(about: Material, clause: Document) -> Entry:
+    tr, words = about.tr, about.words.clause(clause["id"])
+    reasons = tuple((about.say(one["text"], one.get("facts", {})),) for one in clause.get("reasons", ()))
+    blocks: list[Block] = [
+        paragraph(words.requirement),
+        Facts(
+            (
+                (tr.text("Verdict"), (about.verdict(clause["verdict"]), Cell(about.words.meaning(clause["verdict"])))),
+                (tr.text("Severity"), (Cell(tr.label("severity", clause.get("severity", ""))),)),
+                (tr.text("Proof level needed"), (about.recorded(clause.get("required_level"), "code"),)),
+                (tr.text("Sources"), (Cell("; ".join(words.sources)),)),
+                (tr.text("Valid until"), (Cell(tr.day(clause["expires_on"])) if clause.get("expires_on") else about.recorded(None),)),
+            )
+        ),
+        Items(reasons or ((about.recorded(None),),)),
+    ]  # fmt: skip
+    answers = tuple(_answer_row(about, one) for one in clause.get("answers", ()))
+    if answers:
+        blocks.append(
+            Table(
+                caption=tr.text("Measurements of clause {id}", id=clause["id"]),
+                heads=(tr.text("Measure"), tr.text("Asset"), tr.text("Value"), tr.text("Threshold (basis)"), tr.text("Result")),
+                rows=answers,
+            )
+        )  # fmt: skip
+    papers = tuple((Cell(words.documents.get(one["id"], one["id"])), _paper(about, one)) for one in clause.get("documents", ()))
+    if papers:
+        blocks.append(
+            Table(
+                caption=tr.text("Documents of clause {id}", id=clause["id"]),
+                heads=(tr.text("Document"), tr.text("State")),
+                rows=papers,
+            )
+        )
+    if words.note:
+        blocks.append(paragraph(words.note, tone="note"))
+    title = (code(clause["id"]), Cell(words.title), about.verdict(clause["verdict"]))
+    return Entry(id=f"clause-{clause['id']}", title=title, blocks=tuple(blocks))
+
+
+def _answer_row(about: Material, answer: Document) -> tuple[Cell, ...]:
+    tr = about.tr
+    label = about.words.metric(answer["metric"])
+    return (
+        Cell(label if answer.get("required", True) else tr.text("{label} (optional)", label=label)),
+        about.asset_name(answer.get("asset")),
+        Cell(_answered(about, answer), "number"),
+        Cell(_bound(about, answer)),
+        about.status(answer["status"]),
+    )
+
+
+def _paper(about: Material, paper: Document) -> Cell:
+    return Cell(about.tr.label("document", paper["status"]))
+
+
+def findings(about: Material) -> tuple[Block, ...]:
+    """Every missed check with its places, and the fields that a remediation plan needs, left to fill."""
+    tr = about.tr
+    missed = list(about.answers("missed"))
+    if not missed:
+        return (paragraph(tr.text("No measurement missed its threshold. What was not measured is in section 14.")),)
+    intro = paragraph(
+        tr.text("{n} measurements miss their threshold. Owner, cause and date are for a person to fill in.", n=len(missed))
+    )
+    return (intro, *(_deviation(about, number, *pair) for number, pair in enumerate(missed, start=1)))
+
+
+def _deviation(about: Material, number: int, clause: Document, answer: Document) -> Entry:
+    tr, title = about.tr, about.words.clause(clause["id"]).title
+    lines = [line for line in about.by_metric.get(answer["metric"], ()) if (line["metric"], line["asset"] or "") in about.off]
+    rows = tuple(
+        (about.asset_name(line["asset"]), Cell(about.value(line), "number"), about.sentence(line)) for line in lines[:_PLACES]
+    )
+    named = [foreign(place) for line in lines for place in line.get("places", ())] or [
+        foreign(place) for place in answer.get("places", ())
+    ]
+    cells, more = shorten([(place,) for place in named], _PLACES)
+    blocks: list[Block] = [
+        Facts(
+            (
+                (tr.text("Clause"), (Cell(clause["id"], "code", ref=f"clause-{clause['id']}"), Cell(title))),
+                (tr.text("Measured"), (Cell(_answered(about, answer)),)),
+                (tr.text("Threshold (basis)"), (Cell(_bound(about, answer)),)),
+            )
+        )
+    ]
+    if rows:
+        blocks.append(
+            Table(
+                caption=tr.text("Where finding {n} was measured", n=number),
+                heads=(tr.text("Asset"), tr.text("Value"), tr.text("What was seen")),
+                rows=rows,
+            )
+        )
+    if cells:
+        left = tr.text("{n} more places are in {path}.", n=more, path="data/results.jsonl") if more else ""
+        blocks += [paragraph(tr.text("Places, in the owner's own names")), Items(cells, more=left)]
+    blocks.append(Facts(tuple((label, (Cell("", "blank"),)) for label in _to_fill(about))))
+    head = (about.status("missed"), Cell(about.words.metric(answer["metric"])), code(clause["id"]))
+    return Entry(id=f"finding-{number}", title=head, blocks=tuple(blocks), folded=False)
+
+
+def _to_fill(about: Material) -> tuple[str, ...]:
+    tr = about.tr
+    return (
+        tr.text("Root cause"),
+        tr.text("Measure and priority"),
+        tr.text("Owner"),
+        tr.text("Date expected"),
+        tr.text("Risk if nothing is done"),
+    )
+
+
+def limits(about: Material) -> tuple[Block, ...]:
+    """What is not proven, grouped by why."""
+    tr = about.tr
+    shown = [one for one in about.clauses if one["verdict"] in ("NOT_TESTED", "PARTIAL", "DOCUMENT_NEEDED", "DOCUMENTED")]
+    blocks: list[Block] = []
+    for name in ("NOT_TESTED", "PARTIAL", "DOCUMENT_NEEDED", "DOCUMENTED"):
+        found = sorted(
+            (one for one in shown if one["verdict"] == name), key=lambda one: (_SEVERITY.get(one.get("severity", ""), 3), one["id"])
+        )
+        if found:
+            blocks.append(
+                Table(
+                    caption=f"{about.verdict(name).text} ({tr.number(len(found))})",
+                    heads=(tr.text("Clause"), tr.text("Severity"), tr.text("Reason")),
+                    rows=tuple(
+                        (
+                            Cell(f"{one['id']} {about.words.clause(one['id']).title}", "title", code=one["id"], ref=f"clause-{one['id']}"),
+                            Cell(tr.label("severity", one.get("severity", ""))),
+                            _reason_cell(about, one),
+                        )
+                        for one in found
+                    ),
+                )
+            )  # fmt: skip
+    silent = [line for line in about.results if line["status"] != "measured"]
+    if silent:
+        rows, more = shorten(
+            [(about.asset_name(line["asset"]), Cell(about.words.metric(line["metric"])), about.sentence(line)) for line in silent], 60
+        )
+        blocks.append(
+            Table(
+                caption=tr.text("Planned checks without an answer"),
+                heads=(tr.text("Asset"), tr.text("Measure"), tr.text("Reason")),
+                rows=rows,
+                folded=tr.text("Planned checks without an answer: {n}", n=len(silent)),
+                more=tr.text("{n} more rows are in {path}.", n=more, path="data/results.jsonl") if more else "",
+            )
+        )
+    else:
+        blocks.append(paragraph(tr.text("Every planned check has an answer ({n} checks).", n=len(about.results))))
+    blocks.append(
+        paragraph(
+            tr.text(
+                "The clock is the machine's own; the source's words about itself are believed where nothing else "
+                "could be asked. A verdict says what was measured; it is not legal advice."
+            ),
+            tone="note",
+        )
+    )
+    return tuple(blocks)
+
+
+def documents(about: Material) -> tuple[Block, ...]:
+    """What persons brought, with digest and reader, and what is still expected."""
+    tr = about.tr
+    received = tuple(about.plan.get("documents", ()))
+    blocks: list[Block] = []
+    if received:
+        keys = [key for key in ("id", "clause", "sha256", "read_by", "read_on") if any(key in one for one in received)]
+        keys += sorted({key for one in received for key in one} - set(keys))
+        blocks.append(
+            Table(
+                caption=tr.text("Documents received"),
+                heads=tuple(tr.label("column", key) for key in keys),
+                rows=tuple(tuple(about.recorded(one.get(key)) for key in keys) for one in received),
+            )
+        )
+    else:
+        blocks.append(paragraph(tr.text("No document was received.")))
+    expected = tuple(_expected(about))
+    if expected:
+        blocks.append(
+            Table(
+                caption=tr.text("Documents expected"),
+                heads=(tr.text("Clause"), tr.text("Document"), tr.text("State")),
+                rows=expected,
+            )
+        )
+    return tuple(blocks)
+
+
+def _expected(about: Material) -> Iterator[tuple[Cell, ...]]:
+    for clause in about.clauses:
+        if clause["verdict"] == "NOT_APPLICABLE":
+            continue
+        words = about.words.clause(clause["id"])
+        for paper in clause.get("documents", ()):
+            if paper["status"] in ("missing", "contradicts"):
+                name = Cell(clause["id"], "code", ref=f"clause-{clause['id']}")
+                yield (name, Cell(words.documents.get(paper["id"], paper["id"])), _paper(about, paper))
+
+
+def exports(about: Material) -> tuple[Block, ...]:
+    return (
+        paragraph(
+            about.tr.text(
+                "This dossier holds no register rows, no article 26 information sheet and no import file for other tools: "
+                "none was produced in this run."
+            )
+        ),
+    )
+
+
+def recheck(about: Material) -> tuple[Block, ...]:
+    """The recipe that needs nothing of ours, then the command that does all of it."""
+    tr = about.tr
+    return (
+        paragraph(tr.text("In the evidence folder, with nothing of ours: every file is the one that was sealed.")),
+        Commands(("sha256sum -c tagmanifest-sha256.txt && sha256sum -c manifest-sha256.txt",)),
+        paragraph(tr.text("One number, from the raw result lines:")),
+        Commands(("grep '\"data.rows_missing\"' data/results.jsonl",)),
+        paragraph(
+            tr.text(
+                "All of it at once, offline: digests, signature, every planned check answered once, the verdicts judged "
+                "again from the measurements, this report rendered again and compared. FINGERPRINT is the signing "
+                "key's, as its owner gave it to you by another way."
+            )
+        ),
+        Commands((f"reversible evidence verify . --key {tr.text('FINGERPRINT')}",)),
+        paragraph(tr.text("The data themselves, from the bundle:")),
+        Commands(("reversible verify ../bundle",)),
+        Paragraph((Cell(tr.text("The folder's own README says how to check the signature with openssl alone.")),), "note"),
+    )
+
+
+def glossary(about: Material) -> tuple[Block, ...]:
+    """The words of the report: verdicts, levels, and the few terms of the trade."""
+    tr = about.tr
+    verdicts = tuple((about.verdict(name).text, (Cell(about.words.meaning(name)),)) for name in VERDICTS)
+    levels = tuple((f"N{n}", (Cell(about.words.level(f"N{n}")),)) for n in range(6))
+    terms = tuple((tr.text(term), (Cell(tr.text(meaning)),)) for term, meaning in TERMS)
+    return (
+        Entry(id="glossary-verdicts", title=(Cell(tr.text("Verdicts")),), blocks=(Facts(verdicts),), folded=False),
+        Entry(id="glossary-levels", title=(Cell(tr.text("Proof levels")),), blocks=(Facts(levels),), folded=False),
+        Entry(id="glossary-terms", title=(Cell(tr.text("Terms")),), blocks=(Facts(terms),), folded=False),
+    )
+
+
+TERMS = (
+    ("Bundle", "What left: the files in open formats, the witnesses and the digests, as one folder that explains itself."),
+    ("Witness", "What the source says about an asset by another route than the export: its own counts and fingerprints."),
+    ("Destination", "The provider or machine that receives the bundle and runs the verifiers and models."),
+    ("Canary", "An attempt made on purpose: one that the isolation must refuse, and one that it must allow."),
+    ("Sealed", "Frozen and hashed before the first byte left, so that a threshold cannot follow its result."),
+    ("Clause", "One promise of the contract or the law, with what is measured and which documents settle it."),
+    ("Evidence file", "The signed folder that holds plan, measurements, verdicts and this report."),
+)

@@ -1,0 +1,190 @@
+"""The whole line, as a user runs it: against a live vendor, interrupted, sabotaged, with rights missing."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reversible_samples.demo import Vendor, company
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+REVERSIBLE = [sys.executable, "-m", "reversible"]
+
+
+def reversible(*argv: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [*REVERSIBLE, *map(str, argv)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=600)
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Vendor]]:
+    """A live vendor, a live European storage, and the path of the exit plan that leads from one to the other."""
+    root = tmp_path_factory.mktemp("company")
+    os.environ["REVERSIBLE_KEY"] = str(root / "keys" / "key.pem")
+    with company(root, lang="en") as vendor:
+        yield root / "exit-plan.toml", vendor
+
+
+@pytest.fixture
+def vendor(live: tuple[Path, Vendor]) -> Path:
+    return live[0]
+
+
+def plan_with(plan: Path, tmp_path: Path, change: str, into: str, *, prefix: str) -> Path:
+    """A copy of the plan with one text replaced and a storage prefix of its own."""
+    text = plan.read_text(encoding="utf-8")
+    assert change in text
+    copy = tmp_path / "exit-plan.toml"
+    copy.write_text(text.replace(change, into).replace("s3://sortie/essai", f"s3://sortie/{prefix}"), encoding="utf-8")
+    return copy
+
+
+@pytest.mark.parametrize("phase", ["Inventory", "export", "ship", "rerun"])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_run_is_finished_by_the_same_command(
+    vendor: Path, tmp_path: Path, phase: str, how: signal.Signals
+) -> None:
+    plan = plan_with(vendor, tmp_path, "DEMO-2026", "KILL-2026", prefix=f"kill-{phase}-{how.name}".lower())
+    into = tmp_path / "run"
+    command = [*REVERSIBLE, "dry-run", str(plan), "--into", str(into), "--lang", "en"]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait_for(into, phase, first)
+    first.send_signal(how)
+    said = first.communicate(timeout=60)[1]
+
+    assert first.returncode == (-signal.SIGKILL if how is signal.SIGKILL else 130), said
+    assert not (into / "evidence").exists()
+    if how is signal.SIGINT:
+        assert "Traceback" not in said
+        assert "reversible dry-run" in said
+
+    kept = {path: path.stat().st_mtime_ns for path in (into / "bundle.partial").rglob("part-*.parquet")}
+    done = reversible("dry-run", plan, "--into", into, "--lang", "en")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    for path, written in closed(into, kept).items():
+        assert path.stat().st_mtime_ns == written, f"{path} was written again"
+
+
+def closed(into: Path, kept: dict[Path, int]) -> dict[Path, int]:
+    """The finished bundle's path of every part that the killed run had left behind with its asset closed."""
+    moved = {into / "bundle" / path.relative_to(into / "bundle.partial"): at for path, at in kept.items()}
+    return {path: at for path, at in moved.items() if path.exists() and (path.parent / "table.json").exists()}
+
+
+def wait_for(into: Path, phase: str, process: subprocess.Popen[str]) -> None:
+    """Until the run is in the middle of the phase."""
+    signs = {
+        "Inventory": lambda: (into / "run/journal.jsonl").exists(),
+        "export": lambda: len(list((into / "bundle.partial").rglob("witness.json"))) > 3,
+        "ship": lambda: (into / "bundle").exists(),
+        "rerun": lambda: "shipped" in (into / "run/journal.jsonl").read_text() and (into / "destination").exists(),
+    }
+    deadline = time.monotonic() + 120
+    while not signs[phase]():
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        assert time.monotonic() < deadline, f"never reached {phase}"
+        time.sleep(0.05)
+
+
+def test_check_and_inventory_reach_everything(vendor: Path) -> None:
+    check = reversible("check", vendor)
+    inventory = reversible("inventory", vendor, "--json")
+
+    assert check.returncode == 0, check.stdout + check.stderr
+    assets = {asset["id"]: asset for asset in json.loads(inventory.stdout)["assets"]}
+    assert assets["boutique:table:boutique.ligne"]["rows"] is not None
+    assert sum(name.startswith("models:model:") for name in assets) == 3
+
+
+def test_a_table_that_may_not_be_read_is_named_and_the_rest_goes_on(live: tuple[Path, Vendor], tmp_path: Path) -> None:
+    import psycopg
+
+    plan = plan_with(live[0], tmp_path, "DEMO-2026", "DENIED-2026", prefix="denied")
+    admin = live[1].admin_url
+    with psycopg.connect(admin, autocommit=True) as owner:
+        owner.execute("REVOKE SELECT ON boutique.avis FROM exit_reader")
+    try:
+        done = reversible("dry-run", plan, "--into", tmp_path / "run", "--lang", "en")
+    finally:
+        with psycopg.connect(admin, autocommit=True) as owner:
+            owner.execute("GRANT SELECT ON boutique.avis TO exit_reader")
+
+    verdicts = json.loads((tmp_path / "run/evidence/data/verdicts.json").read_bytes())
+    by_clause = {row["id"]: row["verdict"] for row in verdicts["clauses"]}
+    assert done.returncode == 1
+    assert "boutique.avis" in done.stdout + done.stderr
+    assert "GRANT SELECT" in done.stderr
+    assert by_clause["DAT-03"] == "FAILED"
+    assert by_clause["DAT-04"] != "PROVEN"
+
+
+def test_an_unreachable_source_and_a_wrong_password_are_one_line(vendor: Path, tmp_path: Path) -> None:
+    nobody = plan_with(vendor, tmp_path, "@127.0.0.1:", "@127.0.0.1:1", prefix="nobody")
+    unreachable = reversible("dry-run", nobody, "--into", tmp_path / "a", "--lang", "en")
+    wrong = reversible(
+        "dry-run", vendor, "--into", tmp_path / "b", "--lang", "en",
+        environment={**os.environ, "SHOP_PASSWORD": "hunter2-not-it"},
+    )  # fmt: skip
+
+    for done in (unreachable, wrong):
+        assert done.returncode in (2, 4), done.stderr
+        assert "Traceback" not in done.stderr
+        assert "hunter2" not in done.stderr
+        assert not (tmp_path / "a/evidence").exists()
+        assert not (tmp_path / "b/evidence").exists()
+
+
+def test_the_sabotaged_demo_fails_and_names_every_fault_at_its_place(tmp_path: Path) -> None:
+    done = reversible("demo", tmp_path / "demo", "--sabotage", "--lang", "en")
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    for place in (
+        "boutique.ligne.remise",
+        "boutique.avis",
+        "boutique.commande.passee_le",
+        "archives/",
+        "digits-transformer",
+    ):
+        assert place in done.stdout, place
+
+
+def test_the_demo_holds_and_its_dossier_is_checked_by_openssl_alone(tmp_path: Path) -> None:
+    done = reversible("demo", tmp_path / "demo", "--lang", "fr")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    evidence = tmp_path / "demo/run/evidence"
+    verdicts = json.loads((evidence / "data/verdicts.json").read_bytes())
+    results = [json.loads(line) for line in (evidence / "data/results.jsonl").read_bytes().splitlines()]
+    assert verdicts["counts"].get("FAILED", 0) == 0
+    assert verdicts["level"] == "N3"
+    assert all(line["status"] == "measured" for line in results if line["asset"] is not None)
+    fingerprint = re.search(r"--key ([0-9a-f]{64})", done.stdout)
+    assert fingerprint
+    assert reversible("evidence", "verify", evidence, "--key", fingerprint[1]).returncode == 0
+    assert reversible("evidence", "verify", evidence).returncode == 3
+
+    (evidence / "data/results.jsonl").write_bytes(
+        (evidence / "data/results.jsonl").read_bytes().replace(b'"value": 0', b'"value": 1', 1)
+    )
+    assert reversible("evidence", "verify", evidence, "--key", fingerprint[1]).returncode == 5
+
+
+def test_the_demo_replaces_only_a_directory_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("x")
+
+    done = reversible("demo", tmp_path / "mine")
+
+    assert done.returncode == 2
+    assert (tmp_path / "mine/thesis.txt").read_text() == "x"
+    shutil.rmtree(tmp_path / "mine")

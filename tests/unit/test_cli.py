@@ -1,0 +1,88 @@
+"""The command line starts fast, explains itself, and fails with one line and the documented status."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from reversible import errors
+from reversible.cli import main as cli_main
+from reversible.cli.main import LazyGroup, cli
+
+VERBS = sorted(LazyGroup.list_commands(cli, click.Context(cli)))  # type: ignore[arg-type]
+
+
+def run(*argv: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "reversible", *argv]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_help_loads_none_of_the_heavy_packages() -> None:
+    script = (
+        "import sys; from reversible.cli.main import _status; _status(['--help']);"
+        "heavy = {'pyarrow', 'pydantic', 'onnx', 'duckdb', 'rich', 'numpy', 'jinja2', 'boto3', 'torch', 'yaml'};"
+        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_and_the_readme_names_it(verb: str) -> None:
+    done = run(verb, "--help")
+
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) > 3
+    readme = Path(__file__).parents[2] / "README.md"
+    assert f"reversible {verb}" in readme.read_text(encoding="utf-8")
+
+
+def test_a_mistyped_verb_gets_the_nearest_one() -> None:
+    done = run("dryrun")
+
+    assert done.returncode == 2
+    assert "Did you mean 'dry-run'?" in done.stderr
+
+
+@pytest.mark.parametrize("kind", [kind for kind in vars(errors).values() if isinstance(kind, type)])
+def test_an_error_is_one_line_a_fix_and_its_status(
+    kind: type[errors.ReversibleError], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise kind("boto3", extra="aws") if kind is errors.MissingSDKError else kind("it broke", hint="mend it")
+
+    monkeypatch.setattr(cli_main.cli, "main", fail)
+
+    assert cli_main._status([]) == kind.exit_status
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert said[0].startswith("error: ")
+    assert said[1].startswith("  try: ")
+
+
+def test_a_bug_of_ours_is_one_line_and_a_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli_main.cli, "main", fail)
+
+    assert cli_main._status([]) == 70
+    line = capsys.readouterr().err.strip()
+    log = Path(line.rpartition(" ")[2])
+    assert "ZeroDivisionError" in log.read_text()
+    log.unlink()
+
+
+def test_a_missing_plan_is_a_usage_error() -> None:
+    for verb in ("check", "inventory"):
+        done = run(verb, "absent.toml")
+
+        assert done.returncode == 2, done.stderr
+        assert "absent.toml" in done.stderr
+        assert "Traceback" not in done.stderr

@@ -1,0 +1,355 @@
+"""Does what a storage gives back have to be believed? No: each lie is found, and named."""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from reversible.assets import Asset, Kind
+from reversible.bundle import bag
+from reversible.bundle.reader import Bundle
+from reversible.bundle.storage import DirectoryStorage, Storage, fetch, open_storage, ship
+from reversible.bundle.writer import BundleWriter
+from reversible.errors import BundleError, DestinationError, UsageError
+from reversible.testing.proxy import Fault, FaultyProxy
+from reversible_samples.s3_servers import SeaweedFS
+
+AT = datetime(2026, 11, 24, tzinfo=UTC)
+BUCKET = "sortie"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    with SeaweedFS(tmp_path_factory.mktemp("weed")) as weed:
+        weed.client().create_bucket(Bucket=BUCKET)
+        yield weed
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return write_bundle(tmp_path_factory.mktemp("made") / "bundle", seed="a")
+
+
+@pytest.fixture(autouse=True)
+def _same_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The storage sets these for its process; a test must not set them for the next."""
+    for name in ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION"):
+        monkeypatch.setenv(name, "when_supported")
+
+
+@pytest.fixture
+def prefix(request: pytest.FixtureRequest) -> str:
+    return "p" + hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
+
+
+def write_bundle(root: Path, *, seed: str) -> Bundle:
+    """24 contents, one empty and one larger than a read block, and their index."""
+    asset = Asset(source="docs", kind=Kind.OBJECTS, name="bucket")
+    with BundleWriter(root) as writer:
+        contents = [b"", hashlib.sha256(seed.encode()).digest() * 40_000]
+        contents += [f"{seed}{n}".encode() * (n + 1) * 40 for n in range(22)]
+        digests = [writer.put_object(asset, iter([content]))[0] for content in contents]
+        with writer.part(f"{asset.folder}/index.parquet") as stream:
+            pq.write_table(pa.table({"sha256": digests}), stream)
+        writer.close_asset(asset, exporter="test", at=AT)
+        return writer.finish(about={}, at=AT)
+
+
+def storage_at(server: SeaweedFS, prefix: str, **changes: str) -> Storage:
+    options = {
+        "endpoint_url": server.endpoint_url, "region": server.region,
+        "access_key": server.access_key, "secret_key": server.secret_key,
+    }  # fmt: skip
+    return open_storage(f"s3://{changes.pop('bucket', BUCKET)}/{prefix}", **{**options, **changes})
+
+
+@pytest.fixture(params=["directory", "s3"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path, prefix: str) -> Storage:
+    if request.param == "directory":
+        return DirectoryStorage(tmp_path / "disk")
+    return storage_at(request.getfixturevalue("server"), prefix)
+
+
+def test_a_bundle_comes_back_as_it_went_and_is_not_sent_twice(bundle: Bundle, storage: Storage, tmp_path: Path) -> None:
+    shipped = list(ship(bundle, storage))
+    again = list(ship(bundle, storage))
+    back = fetch(storage, tmp_path / "back")
+
+    assert shipped[-1].key == bag.TAG_MANIFEST
+    assert {one.key for one in shipped} == {path for path, _ in bag.walk(bundle.root)}
+    assert all(one.sent for one in shipped)
+    assert not any(one.sent for one in again)
+    assert back.digest == bundle.digest
+    assert not (tmp_path / "back.partial").exists()
+
+
+def test_a_storage_without_the_tag_manifest_holds_no_finished_bundle(
+    bundle: Bundle, storage: Storage, tmp_path: Path
+) -> None:
+    for one in ship(bundle, storage):
+        if one.done == one.total - 1:
+            break
+
+    with pytest.raises(BundleError, match="no finished bundle"):
+        fetch(storage, tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+def test_an_altered_file_in_the_storage_is_named_and_the_next_ship_mends_it(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    disk = DirectoryStorage(tmp_path / "disk")
+    list(ship(bundle, disk))
+    victim = tmp_path / "disk/data/bundle.json"
+    victim.write_bytes(victim.read_bytes().replace(b"docs", b"dogs", 1))
+
+    with pytest.raises(BundleError, match=r"data/bundle\.json came back altered"):
+        fetch(disk, tmp_path / "back")
+    assert [one.key for one in ship(bundle, disk) if one.sent] == ["data/bundle.json"]
+    assert fetch(disk, tmp_path / "back").digest == bundle.digest
+
+
+def put(disk: Path, name: str) -> None:
+    (disk / name).parent.mkdir(parents=True, exist_ok=True)
+    (disk / name).write_bytes(b"x")
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda disk: put(disk, "data/extra.json"), "data/extra.json is in no manifest"),
+        (lambda disk: put(disk, "data/.hidden"), "no file name of a bundle"),
+        (lambda disk: put(disk, "data/a b"), "no file name of a bundle"),
+        (lambda disk: put(disk, f"objects/x/{'0' * 64}"), "came back altered"),
+        (lambda disk: (disk / "data/bundle.json").unlink(), "data/bundle.json is missing"),
+        (lambda disk: (disk / bag.MANIFEST).unlink(), f"{bag.MANIFEST} is missing"),
+        (lambda disk: shutil.rmtree(disk / "objects"), "is missing"),
+        (lambda disk: (disk / bag.TAG_MANIFEST).write_bytes(b"../x\n"), "not a digest and a plain path"),
+    ],
+)
+def test_what_is_not_exactly_a_bundle_is_not_fetched(bundle: Bundle, tmp_path: Path, damage, said: str) -> None:
+    disk = DirectoryStorage(tmp_path / "disk")
+    list(ship(bundle, disk))
+    damage(tmp_path / "disk")
+
+    with pytest.raises(BundleError, match=said.replace(".", r"\.")):
+        fetch(disk, tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+def test_keys_that_are_no_file_names_are_refused_in_an_s3_storage_too(
+    bundle: Bundle, server: SeaweedFS, prefix: str, tmp_path: Path
+) -> None:
+    target = storage_at(server, prefix)
+    list(ship(bundle, target))
+    server.client().put_object(Bucket=BUCKET, Key=f"{prefix}/data/été .json", Body=b"x")
+
+    with pytest.raises(BundleError, match="no file name of a bundle"):
+        fetch(target, tmp_path / "back")
+
+
+def test_a_place_that_holds_something_else_is_left_alone(bundle: Bundle, storage: Storage, tmp_path: Path) -> None:
+    other = write_bundle(tmp_path / "other", seed="b")
+    list(ship(other, storage))
+
+    with pytest.raises(DestinationError, match="not of this bundle"):
+        list(ship(bundle, storage))
+    assert fetch(storage, tmp_path / "back").digest == other.digest
+
+
+def test_a_finished_bundle_is_never_replaced_by_another_of_the_same_names(bundle: Bundle, tmp_path: Path) -> None:
+    disk = DirectoryStorage(tmp_path / "disk")
+    list(ship(bundle, disk))
+    tags = tmp_path / "disk" / bag.TAG_MANIFEST
+    tags.write_bytes(tags.read_bytes().replace(b"0", b"1"))
+
+    with pytest.raises(DestinationError, match="another finished bundle"):
+        list(ship(bundle, disk))
+
+
+def test_a_bundle_that_changed_since_it_was_finished_is_not_shipped(bundle: Bundle, tmp_path: Path) -> None:
+    copy = Bundle.open(Path(shutil.copytree(bundle.root, tmp_path / "copy")))
+    with (copy.root / "data/bundle.json").open("ab") as file:
+        file.write(b" ")
+
+    with pytest.raises(BundleError, match="was altered"):
+        list(ship(copy, DirectoryStorage(tmp_path / "disk")))
+
+
+def test_ship_finishes_after_a_kill_and_sends_nothing_twice(
+    bundle: Bundle, server: SeaweedFS, prefix: str, tmp_path: Path
+) -> None:
+    script = (
+        "import os, sys, time; from pathlib import Path;"
+        "from reversible.bundle.reader import Bundle; from reversible.bundle.storage import open_storage, ship;"
+        "url, endpoint, region, root = sys.argv[1:];"
+        "target = open_storage(url, endpoint_url=endpoint, region=region, access_key=os.environ['AK'],"
+        "  secret_key=os.environ['SK']);\n"
+        "for one in ship(Bundle.open(Path(root)), target):\n"
+        "  if one.done == 5: print('five', flush=True); time.sleep(600)\n"
+    )
+    arguments = [f"s3://{BUCKET}/{prefix}", server.endpoint_url, server.region, str(bundle.root)]
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "AK": server.access_key, "SK": server.secret_key},
+    )  # fmt: skip
+    assert child.stdout is not None
+    assert child.stdout.readline() == "five\n"
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+
+    target = storage_at(server, prefix)
+    before = dict(target.listing())
+    shipped = list(ship(bundle, target))
+
+    assert bag.TAG_MANIFEST not in before
+    assert len(before) >= 5
+    assert {one.key for one in shipped if not one.sent} == {
+        key for key, size in before.items() if size == (bundle.root / key).stat().st_size
+    }
+    assert fetch(target, tmp_path / "back").digest == bundle.digest
+
+
+def test_fetch_goes_on_where_it_was_stopped(bundle: Bundle, tmp_path: Path) -> None:
+    disk = DirectoryStorage(tmp_path / "disk")
+    list(ship(bundle, disk))
+    partial = tmp_path / "back.partial"
+    shutil.copytree(bundle.root, partial)
+    kept = (partial / "data/bundle.json").stat().st_mtime_ns
+    (partial / "bagit.txt").write_bytes(b"half")
+    (partial / "stray.tmp").write_bytes(b"half")
+
+    assert fetch(disk, tmp_path / "back").digest == bundle.digest
+    assert (tmp_path / "back/data/bundle.json").stat().st_mtime_ns == kept
+
+
+def test_stopping_in_the_middle_leaves_no_thread_at_work(bundle: Bundle, storage: Storage) -> None:
+    stream = ship(bundle, storage)
+    next(stream)
+    stream.close()
+
+    assert not [one for one in threading.enumerate() if one.name.startswith("storage")]
+
+
+# --- lies -------------------------------------------------------------------------------------------------------
+
+
+def test_a_bit_that_changes_on_the_way_up_is_found_though_the_server_says_200(
+    bundle: Bundle, server: SeaweedFS, prefix: str
+) -> None:
+    """The old-server answer makes us leave out the checksum headers; what is left is our own reading back."""
+    with FaultyProxy(server.endpoint_url, Fault("old-server")) as proxy:
+        target = storage_at(server, prefix, endpoint_url=proxy.endpoint_url)
+        answers = target.probe()
+        proxy.fault = Fault("flip-request", method="PUT", path="/data/bundle.json")
+
+        with pytest.raises(DestinationError, match=r"data/bundle\.json came back altered 3 times"):
+            list(ship(bundle, target))
+        assert proxy.fault.done == 3
+
+    assert answers["integrity_headers"] == "when_required"
+    assert not answers["refused"]["when_supported"][0]["ok"]
+
+
+def test_a_bit_that_changes_once_is_sent_again(bundle: Bundle, server: SeaweedFS, prefix: str, tmp_path: Path) -> None:
+    with FaultyProxy(server.endpoint_url, Fault("old-server")) as proxy:
+        target = storage_at(server, prefix, endpoint_url=proxy.endpoint_url)
+        target.probe()
+        proxy.fault = Fault("flip-request", method="PUT", path="/data/bundle.json", times=1)
+        list(ship(bundle, target))
+
+        assert proxy.fault.done == 1
+    assert fetch(storage_at(server, prefix), tmp_path / "back").digest == bundle.digest
+
+
+@pytest.mark.parametrize("kind", ["flip-answer", "truncate"])
+def test_an_answer_that_is_not_what_was_stored_is_found(
+    bundle: Bundle, server: SeaweedFS, prefix: str, tmp_path: Path, kind
+) -> None:
+    list(ship(bundle, storage_at(server, prefix)))
+    with FaultyProxy(server.endpoint_url) as proxy:
+        target = storage_at(server, prefix, endpoint_url=proxy.endpoint_url)
+        target.probe()
+        proxy.fault = Fault(kind, method="GET", path="/data/bundle.json")
+
+        with pytest.raises((BundleError, DestinationError), match=r"data/bundle\.json"):
+            fetch(target, tmp_path / "back")
+        assert proxy.fault.done > 0
+    assert not (tmp_path / "back").exists()
+
+
+def test_a_server_that_verifies_checksums_is_given_them(server: SeaweedFS, prefix: str) -> None:
+    answers = storage_at(server, prefix).probe()
+
+    assert answers["integrity_headers"] == "when_supported"
+    assert {step["step"]: step["ok"] for step in answers["steps"]}["put in several parts, then get"]
+    assert dict(storage_at(server, prefix).listing()) == {}
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"bucket": "nowhere"}, "there is no bucket nowhere"),
+        ({"access_key": "AKWRONG"}, "refuses the access key"),
+        ({"secret_key": "sesame-wrong"}, "refuses the access key"),
+        ({"endpoint_url": "http://127.0.0.1:9"}, "cannot be reached"),
+    ],
+)
+def test_a_refusal_is_one_line_with_a_hint_and_no_secret(
+    bundle: Bundle, server: SeaweedFS, prefix: str, changes: dict[str, str], said: str
+) -> None:
+    target = storage_at(server, prefix, **changes)
+
+    with pytest.raises(DestinationError, match=said) as caught:
+        list(ship(bundle, target))
+
+    told = f"{caught.value.message}\n{caught.value.hint}\n{target!r}"
+    assert caught.value.hint
+    assert "\n" not in caught.value.message
+    assert not any(secret in told for secret in ("AKWRONG", "sesame-wrong", server.access_key, server.secret_key))
+
+
+def test_one_key_that_is_denied_is_named(bundle: Bundle, server: SeaweedFS, prefix: str) -> None:
+    with FaultyProxy(server.endpoint_url, Fault("refuse", method="PUT", path="/data/bundle.json")) as proxy:
+        target = storage_at(server, prefix, endpoint_url=proxy.endpoint_url)
+
+        with pytest.raises(DestinationError, match=r"data/bundle\.json: access denied") as caught:
+            list(ship(bundle, target))
+
+    assert "s3:PutObject" in caught.value.hint
+
+
+@pytest.mark.parametrize("url", ["gs://bucket/x", "s3://", "s3://bucket/../x", "s3://bucket/a b"])
+def test_a_url_that_is_no_storage_is_refused(url: str) -> None:
+    with pytest.raises(UsageError):
+        open_storage(url, region="eu-west-3")
+
+
+def test_an_s3_storage_needs_a_region() -> None:
+    with pytest.raises(UsageError, match="region"):
+        open_storage("s3://bucket/prefix")
+
+
+def test_an_existing_directory_is_not_overwritten(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="exists already"):
+        fetch(DirectoryStorage(bundle.root), tmp_path)
+
+
+def test_a_full_or_forbidden_disk_is_said_so(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+
+    with pytest.raises(DestinationError, match="Not a directory"):
+        list(ship(bundle, DirectoryStorage(tmp_path / "file/disk")))

@@ -1,0 +1,351 @@
+"""Does the model decide here as it did at the vendor's?
+
+Every input that the live endpoint answered is asked again, of the ONNX file alone, on one CPU thread, in several
+batch sizes, one of which the vendor never used. The answers are held against the recorded ones, and against what the
+endpoint said a second time, by another route.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reversible import scoring
+from reversible.assets import Asset, Kind
+from reversible.errors import BundleError
+from reversible.findings import Finding
+from reversible_verifiers import golden_answers, onnx_graph
+from reversible_verifiers.golden_answers import Floats, Golden
+
+if TYPE_CHECKING:
+    from reversible.bundle.reader import Bundle
+
+INFINITE = sys.float_info.max  # JSON has no infinity; the sentence beside it says what is meant
+NOISE = 1e-5  # a tenth of the strictest tolerance in use; float32 sums in another order stay below it
+_STRANGE_BATCHES = (7, 11)
+_ONE_BY_ONE = 256
+_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rerun:
+    """One pass over some inputs: their rows, the answers (rows, outputs), and why there are none, if so."""
+
+    batch: int
+    rows: NDArray[np.int64]
+    answers: Floats | None
+    refusal: str = ""
+
+
+class Outputs:
+    """Re-runs the golden set. Catches wrong weights, layers, constants, orders and labels; see its tests."""
+
+    metrics = frozenset(
+        {
+            "model.inputs_compared",
+            "model.agreement_lb95",
+            "model.max_abs_diff",
+            "model.metric_delta_points",
+            "model.declared_metric_gap_points",
+        }
+    )
+    kinds = frozenset({Kind.MODEL})
+
+    def verify(self, asset: Asset, bundle: "Bundle") -> Iterator[Finding]:
+        """Five findings per model, without a value and with the reason where the golden set decides nothing."""
+        document = bundle.document(asset, "model.json")
+        golden = golden_answers.read(asset, bundle)
+        if (reason := _undecidable(golden)) or golden is None:
+            for metric in sorted(self.metrics):
+                yield Finding(metric, asset.id, None, unit=_UNITS[metric], error=reason)
+            return
+        reruns = _rerun(bundle.folder(asset) / "model.onnx", golden)
+        files = tuple(
+            bundle.relative(bundle.folder(asset) / name)
+            for name in ("model.onnx", "golden/requests.parquet", "golden/outputs.parquet")
+        )
+        yield from _Comparison(asset, document, golden, reruns, files).findings()
+
+
+_UNITS = {
+    "model.inputs_compared": "count",
+    "model.agreement_lb95": "ratio",
+    "model.max_abs_diff": "score",
+    "model.metric_delta_points": "percentage_points",
+    "model.declared_metric_gap_points": "percentage_points",
+}
+
+
+def differences(observed: Floats, expected: Floats) -> NDArray[np.float64]:
+    """How far each answer is off, per input.
+
+    Args:
+        observed: Answers of the re-run, shape (rows, outputs), any unit.
+        expected: Answers recorded at the source, same shape and unit.
+
+    Returns:
+        max |observed - expected| of each row, computed in float64; 0 where both are NaN or the same infinity,
+        infinity where only one is, or where they are different infinities. Infinity everywhere when the shapes
+        differ. Shape (rows of expected,).
+    """
+    if observed.shape != expected.shape:
+        return np.full(len(expected), np.inf)
+    if expected.shape[1] == 0:
+        return np.full(len(expected), np.inf)  # nothing was answered: nothing agrees
+    left, right = observed.astype(np.float64), expected.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        off = np.abs(left - right)
+    same = (left == right) | (np.isnan(left) & np.isnan(right))
+    off = np.where(same, 0.0, np.where(np.isfinite(left) & np.isfinite(right), off, np.inf))
+    worst: NDArray[np.float64] = off.max(axis=1)
+    return worst
+
+
+def decide(answers: Floats, rule: str) -> NDArray[np.int64]:
+    """The decision of each row: the largest output, or whether the last one reaches a threshold.
+
+    Args:
+        answers: Shape (rows, outputs).
+        rule: "argmax", or "threshold:0.5".
+
+    Raises:
+        BundleError: another rule.
+    """
+    if rule == "argmax":
+        return np.asarray(np.argmax(answers, axis=1), dtype=np.int64)
+    name, _, limit = rule.partition(":")
+    if name == "threshold":
+        try:
+            return np.asarray(answers[:, -1] >= np.float32(limit), dtype=np.int64)
+        except ValueError as error:
+            raise BundleError(f"the decision rule {rule!r} has no number") from error
+    raise BundleError(f"the decision rule {rule!r} is not known")
+
+
+class _Comparison:
+    """What the reruns and the records say about each other."""
+
+    def __init__(
+        self,
+        asset: Asset,
+        document: Mapping[str, Any],
+        golden: Golden,
+        reruns: tuple[Rerun, ...],
+        files: tuple[str, ...],
+    ) -> None:
+        self._asset, self._golden, self._files = asset, golden, files
+        self._reruns = reruns
+        self._declared = document.get("declared_metrics")
+        self._rule = str(document.get("decision") or "argmax")
+        # A decision is a name: swapped labels are as wrong as swapped outputs.
+        here = document.get("labels")
+        self._here: list[Any] = here if isinstance(here, list) else []
+        self._there: list[Any] = list(golden.labels_at_source or self._here)
+        self._off = np.zeros(golden.count)
+        self._agrees = np.ones(golden.count, dtype=bool)
+        for rerun in reruns:
+            self._hold(rerun, golden.outputs[rerun.rows])
+        for rerun in reruns[:1]:
+            self._hold_witness(rerun)
+
+    def findings(self) -> Iterator[Finding]:
+        first = self._golden.first_of_equals
+        n, agreeing = int(first.sum()), int((self._agrees & first).sum())
+        batches = ", ".join(str(rerun.batch) for rerun in self._reruns)
+        yield self._finding(
+            "model.inputs_compared",
+            n,
+            "{n} distinct inputs asked again, in batches of {batches}; the endpoint answered {again} of them twice",
+            facts={"n": n, "batches": batches, "again": len(self._golden.witness_rows)},
+        )
+        yield self._finding(
+            "model.agreement_lb95",
+            scoring.lower_bound(agreeing, n),
+            "{agreeing} of {n} inputs get the endpoint's decision",
+            facts={"agreeing": agreeing, "n": n},
+            places=self._places(~self._agrees),
+        )
+        yield self._largest()
+        yield self._accuracy_change()
+        yield self._declared_gap()
+
+    def _largest(self) -> Finding:
+        worst = float(self._off.max())
+        where = self._places(self._off > NOISE)
+        if not np.isfinite(worst):
+            why = next((rerun.refusal for rerun in self._reruns if rerun.refusal), "")
+            return self._finding(
+                "model.max_abs_diff",
+                INFINITE,
+                "no difference can be given for {n} inputs: another shape, no number on one side, or refused {why}",
+                facts={"n": int((~np.isfinite(self._off)).sum()), "why": why},
+                places=where,
+            )
+        return self._finding(
+            "model.max_abs_diff",
+            worst,
+            "largest difference {worst}, over all outputs, inputs and batch sizes",
+            facts={"worst": worst},
+            places=where,
+        )
+
+    def _accuracy_change(self) -> Finding:
+        metric = "model.metric_delta_points"
+        rows = np.flatnonzero(self._golden.labels >= 0)
+        here, there = self._accuracy(rows, here=True), self._accuracy(rows, here=False)
+        if here is None or there is None:
+            return self._unanswered(metric, "no input of the golden set carries its true class")
+        return self._finding(
+            metric,
+            100 * (here - there),
+            "accuracy {here} % here, {there} % at the endpoint, on {n} labelled inputs",
+            facts={"here": round(100 * here, 4), "there": round(100 * there, 4), "n": len(rows)},
+        )
+
+    def _declared_gap(self) -> Finding:
+        metric = "model.declared_metric_gap_points"
+        declared = self._declared.get("accuracy") if isinstance(self._declared, dict) else None
+        if not isinstance(declared, dict) or not isinstance(declared.get("value"), int | float):
+            return self._unanswered(metric, "the model's card declares no accuracy")
+        origin = str(declared.get("on", ""))
+        rows = np.array([one == origin for one in self._golden.origins]) & (self._golden.labels >= 0)
+        here = self._accuracy(np.flatnonzero(rows), here=True)
+        if here is None:
+            return self._unanswered(metric, f"no labelled input of the golden set comes from {origin!r}")
+        return self._finding(
+            metric,
+            100 * (float(declared["value"]) - here),
+            "accuracy {declared} % declared, {here} % measured here, on {n} inputs ({origin})",
+            facts={
+                "declared": round(100 * float(declared["value"]), 4),
+                "here": round(100 * here, 4),
+                "n": int(rows.sum()),
+                "origin": origin,
+            },
+        )
+
+    # --- helpers -----------------------------------------------------------------------------------------------
+
+    def _hold(self, rerun: Rerun, expected: Floats) -> None:
+        if rerun.answers is None or rerun.answers.shape != expected.shape:
+            self._off[rerun.rows], self._agrees[rerun.rows] = np.inf, False
+            return
+        self._note(rerun.rows, rerun.answers, expected)
+
+    def _hold_witness(self, rerun: Rerun) -> None:
+        """`rerun` covers every input, in order."""
+        rows = self._golden.witness_rows
+        if rerun.answers is None or not len(rows):
+            return
+        answers = rerun.answers[rows]
+        if answers.shape != self._golden.witness_outputs.shape:
+            self._off[rows], self._agrees[rows] = np.inf, False
+            return
+        self._note(rows, answers, self._golden.witness_outputs)
+
+    def _note(self, rows: NDArray[np.int64], answers: Floats, expected: Floats) -> None:
+        self._off[rows] = np.maximum(self._off[rows], differences(answers, expected))
+        here = [_named(self._here, one) for one in decide(answers, self._rule).tolist()]
+        there = [_named(self._there, one) for one in decide(expected, self._rule).tolist()]
+        self._agrees[rows] &= np.array([mine == theirs for mine, theirs in zip(here, there, strict=True)])
+
+    def _accuracy(self, rows: NDArray[np.int64], *, here: bool) -> float | None:
+        """Share of `rows` with the right class, by its name; None when there are none."""
+        answers = self._reruns[0].answers if here else self._golden.outputs
+        if not len(rows):
+            return None
+        if answers is None:
+            return 0.0  # it refused the inputs: none of its decisions is right
+        names = self._here if here else self._there
+        decided = (_named(names, one) for one in decide(answers[rows], self._rule).tolist())
+        true = (_named(self._there, one) for one in self._golden.labels[rows].tolist())
+        return sum(mine == right for mine, right in zip(decided, true, strict=True)) / len(rows)
+
+    def _places(self, wrong: NDArray[np.bool_]) -> tuple[str, ...]:
+        """The worst inputs among the wrong ones, disagreements first."""
+        rows = np.flatnonzero(wrong)
+        order = sorted(rows.tolist(), key=lambda row: (bool(self._agrees[row]), -self._off[row], row))[:_SHOWN]
+        return tuple(f"input {row} ({self._golden.origins[row]}): {self._off[row]:.3g}" for row in order)
+
+    def _finding(
+        self,
+        metric: str,
+        value: float,
+        seen: str,
+        *,
+        facts: Mapping[str, int | float | str],
+        places: tuple[str, ...] = (),
+    ) -> Finding:
+        return Finding(
+            metric, self._asset.id, value, unit=_UNITS[metric], seen=seen, facts=facts, places=places, files=self._files
+        )
+
+    def _unanswered(self, metric: str, error: str) -> Finding:
+        return Finding(metric, self._asset.id, None, unit=_UNITS[metric], error=error, files=self._files)
+
+
+def _undecidable(golden: Golden | None) -> str:
+    """Why no comparison can decide; empty when one can."""
+    if golden is None:
+        return "no golden set was recorded at the endpoint: there is nothing to compare with"
+    if golden.spread > NOISE or golden.decisions_changed:
+        return (
+            f"the endpoint gave different answers to the same question (up to {golden.spread:.3g} apart, "
+            f"{golden.decisions_changed} decisions changed): no comparison with it can decide"
+        )
+    return ""
+
+
+def _named(labels: list[Any], index: int) -> str:
+    return str(labels[index]) if 0 <= index < len(labels) else f"#{index}"
+
+
+def _rerun(path: Path, golden: Golden) -> tuple[Rerun, ...]:
+    """Ask the file: everything in the vendor's batch size and in a strange one, a part of it one by one."""
+    everything = np.arange(golden.count)
+    some = everything[:: max(1, golden.count // _ONE_BY_ONE)]
+    strange = next(size for size in _STRANGE_BATCHES if size != golden.batch_size)
+    session = _session(path)
+    plan = {golden.batch_size: everything, strange: everything}
+    plan.setdefault(1, some)
+    return tuple(_ask(session, golden.inputs, batch, rows) for batch, rows in plan.items())
+
+
+def _session(path: Path) -> Any:
+    import onnxruntime
+
+    graph = onnx_graph.read(path)
+    if graph.escapes or graph.payloads:
+        raise BundleError(
+            f"{path.name} is not run: {', '.join((*graph.escapes, *graph.payloads))} may reach outside it"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.use_deterministic_compute = True
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own exceptions derive from Exception alone
+        raise BundleError(f"{path.name} cannot be run: {str(error).splitlines()[0][:300]}") from error
+
+
+def _ask(session: Any, inputs: Floats, batch: int, rows: NDArray[np.int64]) -> Rerun:
+    from onnxruntime.capi import onnxruntime_pybind11_state as ort
+
+    if len(session.get_inputs()) != 1:
+        raise BundleError(f"model.onnx takes {len(session.get_inputs())} inputs; the golden set has one")
+    name = session.get_inputs()[0].name
+    answers = []
+    try:
+        for first in range(0, len(rows), batch):
+            asked = inputs[rows[first : first + batch]]
+            answer = session.run(None, {name: asked})[0]
+            answers.append(np.asarray(answer, dtype=np.float32).reshape(len(asked), -1))
+        return Rerun(batch=batch, rows=rows, answers=np.concatenate(answers))
+    except (ort.Fail, ort.InvalidArgument, ort.RuntimeException, ort.NotImplemented, ValueError) as error:
+        refusal = f"in batches of {batch}: {str(error).splitlines()[0][:200]}"
+        return Rerun(batch=batch, rows=rows, answers=None, refusal=refusal)
