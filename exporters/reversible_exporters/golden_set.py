@@ -89,6 +89,12 @@ class Questions:
         )
 
 
+def try_one(questions: Questions, ask: Ask, endpoint: str) -> tuple[int, float]:
+    """Ask the first input; return how many numbers came back and after how many seconds. Raises as `record`."""
+    answer = ask(json_request(questions.inputs[:1]), JSON)
+    return json_answer(answer.body, 1, f"endpoint {endpoint}, input 0").size, answer.latency_s
+
+
 def record(
     questions: Questions,
     ask: Ask,
@@ -177,24 +183,27 @@ def sample(questions: Questions, ask: Ask, *, endpoint: str, count: int, seed: s
 
     total = len(questions.inputs)
     drawn = sorted(random.Random(seed).sample(range(total), min(count, total)))  # noqa: S311 - a sample, no secret
-    try:
-        ask(csv_request(questions.inputs[drawn[:1]]), CSV)
-        content_type = CSV
-    except SourceError:
-        content_type = JSON  # this one speaks JSON alone; a real failure shows again below
-    outputs = []
-    for index in drawn:
+
+    def one(index: int, content_type: str) -> list[float]:
         row = questions.inputs[index : index + 1]
         where = f"endpoint {endpoint}, input {index} alone"
-        if content_type == CSV:
-            outputs.append(csv_answer(ask(csv_request(row), CSV).body, where))
-        else:
-            outputs.append(json_answer(ask(json_request(row), JSON).body, 1, where).reshape(-1))
+        answer = ask(csv_request(row) if content_type == CSV else json_request(row), content_type)
+        if answer.content_type.startswith(CSV):
+            return [float(number) for number in csv_answer(answer.body, where)]
+        # Some endpoints answer JSON whatever the request accepts.
+        return [float(number) for number in json_answer(answer.body, 1, where).reshape(-1)]
+
+    try:
+        one(drawn[0], CSV)
+        content_type = CSV
+    except SourceError:
+        content_type = JSON  # this one takes JSON alone; a real failure shows again below
+    outputs = [one(index, content_type) for index in drawn]
     table = pa.table(
         {
             "index": pa.array(drawn, pa.int32()),
             "input_sha256": [hashlib.sha256(questions.inputs[index].tobytes()).hexdigest() for index in drawn],
-            "output": pa.array([output.tolist() for output in outputs], pa.list_(pa.float32())),
+            "output": pa.array(outputs, pa.list_(pa.float32())),
         }
     )
     return table, content_type

@@ -8,8 +8,9 @@ index.parquet   one row per object version or delete marker, sorted by key (UTF-
 bucket.json     what is set on the bucket, what was refused and what this server does not have.
 
 A version that the source lists and does not give (access denied, archived, a key of the customer's own) keeps its
-row, with `error` and without `sha256`: the verifier counts it as missing, by name, and the others still leave. A
-version that disappears while it is exported loses its row and is named in bucket.json.
+row, with `error` and without `sha256`: the verifier counts it as missing, by name, and the others still leave. One
+whose tags alone are denied has `error` and its content. A version that disappears while it is exported loses its
+row and is named in bucket.json.
 
 Contents are hashed as they stream. The writer's journal notes which version each came from, so a stopped export
 asks for the listing and the metadata again, and for no content twice.
@@ -301,21 +302,27 @@ class _Reading:
             **s3_client.properties(answer),
             "storage_class": version.storage_class or answer.get("StorageClass"),
             "metadata": json_text({name.lower(): value for name, value in answer.get("Metadata", {}).items()}),
-            "tags": self._tags(where),
             "checksums": json_text(checksums),
+            **self._tags(where),
         }
 
-    def _tags(self, where: Mapping[str, str]) -> str | None:
+    def _tags(self, where: Mapping[str, str]) -> dict[str, str | None]:
+        """The tags; null when the source, which gave the content, does not say, and `error` when it refuses to."""
         from botocore.exceptions import ClientError
 
         chosen = {name: value for name, value in where.items() if name != "IfMatch"}
         try:
             answer = self.client.get_object_tagging(Bucket=self.bucket, **chosen)
         except ClientError as error:
-            if s3_client.error_code(error) in s3_settings.UNKNOWN:
-                return None  # this server has no tags
+            code = s3_client.error_code(error)
+            if code in s3_settings.UNKNOWN:
+                return {"tags": "{}"}  # this server has no tags
+            if code in _GONE:
+                return {"tags": None}
+            if s3_client.is_denied(error):
+                return {"tags": None, "error": s3_client.refusal(error, "tags").message}
             raise
-        return json_text({tag["Key"]: tag["Value"] for tag in answer["TagSet"]})
+        return {"tags": json_text({tag["Key"]: tag["Value"] for tag in answer["TagSet"]})}
 
     def _now(self, version: Version) -> Version:
         """What stands under the key now: only an object without versions can change."""

@@ -27,6 +27,7 @@ from typing import Any, Self
 ACCOUNT = "123456789012"
 _LARGEST = 6 << 20  # bytes: the vendor's limit for one invocation
 _PAGE = 10  # the vendor's default page
+_LONGEST_PAGE = 100  # and its longest
 
 
 class SageMaker:
@@ -148,7 +149,7 @@ class _ControlPlane:
     def _list(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         names = list(self._endpoints)
         first = int(request.get("NextToken") or 0)
-        last = first + int(request.get("MaxResults") or _PAGE)
+        last = first + min(int(request.get("MaxResults") or _PAGE), _LONGEST_PAGE)
         rows = [
             {
                 "EndpointName": name,

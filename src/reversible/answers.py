@@ -42,8 +42,9 @@ class Answer:
     """What the measurements say about one criterion.
 
     `value` and `asset` are the worst measured value and where it was taken, `places` where it is off; an unanswered
-    criterion has no value, and `asset` and `places` are the assets without an answer. `coverage` is the smallest share of the declared scope that
-    any of the measurements had, 0 when unanswered. `typed`: a person typed it, so it never proves.
+    criterion has no value, and `asset` and `places` are the assets without an answer. `coverage` is the smallest
+    share of the declared scope that any measurement had, 0 when unanswered. `typed`: a person typed it, so it never
+    proves.
     """
 
     criterion: Criterion

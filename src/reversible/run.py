@@ -6,18 +6,20 @@ Each step takes the last one's result; nothing flows back. `DryRun.events` yield
 the caller draws the progress, and may act between two steps (the demo stops its vendor there).
 """
 
+import functools
 import json
 import logging
 import platform
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from reversible import __version__, clauses, judgement, registry
+from reversible import __version__, account, clauses, judgement, registry
 from reversible.assets import Asset
 from reversible.bundle import bag
 from reversible.bundle.reader import Bundle
@@ -41,17 +43,7 @@ TOOL = f"reversible-toolkit {__version__}"
 LANGUAGES = ("fr", "en")
 RERUN_TIMEOUT_S = 6 * 3600.0  # a verifier that hangs ends the re-run; what it did not answer is NOT TESTED
 
-INVENTORY_METRICS = (
-    "inventory.assets_total",
-    "inventory.assets_unlisted",
-    "inventory.assets_excluded_no_reason",
-    "inventory.exported_pct",
-    "inventory.exported_bytes_pct",
-)
-CLOCK_METRICS = ("exit.elapsed_days", "plan.criteria_sealed_before_run", "plan.duration_gap_ratio")
-PLAN_METRICS = ("plan.required_fields_missing",)
-EVIDENCE_METRICS = ("evidence.manifest_verifies", "evidence.raw_results_present")
-RUN_METRICS = (*INVENTORY_METRICS, *DESTINATION_METRICS, *CLOCK_METRICS, *PLAN_METRICS, *EVIDENCE_METRICS)
+RUN_METRICS = (*account.METRICS, *DESTINATION_METRICS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +56,10 @@ class Event:
     total: int = 0
     note: str = ""
     ended: bool = False
+
+
+Result = TypeVar("Result")
+Steps = Generator[Event, None, Result]  # says what happens, then gives its result
 
 
 class DryRun:
@@ -147,32 +143,23 @@ class DryRun:
 
     # --- inventory ---------------------------------------------------------------------------------------------
 
-    def _take_inventory(self, exporters: Mapping[str, Exporter]) -> Iterator[Any]:
+    def _take_inventory(self, exporters: Mapping[str, Exporter]) -> Steps[tuple[Asset, ...]]:
         found: list[Asset] = []
         for name, exporter in exporters.items():
             yield Event(phase="inventory", subject=name)
             found += list(exporter.discover())
         unlisted = {asset.id for asset in self.plan.unlisted(found)}
         assets = tuple(self.plan.scope(asset) for asset in found if asset.id not in unlisted)
-        everything = (*assets, *(asset for asset in found if asset.id in unlisted))
+        forgotten = "the plan neither includes nor excludes it"
+        everything = (*assets, *(replace(asset, excluded=forgotten) for asset in found if asset.id in unlisted))
         self.space.write("inventory.json", [asset.to_json() for asset in everything])
-        self._inventory = assets
-        left_behind = [asset for asset in assets if asset.excluded is not None]
-        self._measure("inventory.assets_total", len(found), "count", "{n} assets discovered", n=len(found))
-        self._measure(
-            "inventory.assets_unlisted", len(unlisted), "count",
-            "{n} assets discovered that the plan neither includes nor excludes", n=len(unlisted),
-            places=tuple(sorted(unlisted)),
-        )  # fmt: skip
-        self._measure(
-            "inventory.assets_excluded_no_reason", sum(not (asset.excluded or "").strip() for asset in left_behind),
-            "count", "{n} assets excluded by the plan, each with a reason", n=len(left_behind),
-        )  # fmt: skip
+        self._measure(account.of_inventory(found, [asset for asset in found if asset.id in unlisted], assets))
+        self._idle = self.plan.idle_patterns(found)
         return assets
 
     # --- export ------------------------------------------------------------------------------------------------
 
-    def _export(self, exporters: Mapping[str, Exporter], assets: Sequence[Asset]) -> Iterator[Any]:
+    def _export(self, exporters: Mapping[str, Exporter], assets: Sequence[Asset]) -> Steps[Bundle]:
         leaving = [asset for asset in assets if asset.excluded is None and asset.obstacle is None]
         if self.space.bundle.exists():
             bundle = Bundle.open(self.space.bundle)
@@ -183,8 +170,11 @@ class DryRun:
                 for number, asset in enumerate(leaving):
                     yield Event(phase="export", subject=asset.id, done=number, total=len(leaving))
                     yield from self._export_one(exporters[asset.source], asset, writer)
+                self._refuse_silence(exporters, leaving, writer)
                 bundle = writer.finish(about=self._about(exporters), at=_now())
-        self._count_exported(bundle, [asset for asset in assets if asset.excluded is None])
+        scope = [asset for asset in assets if asset.excluded is None]
+        promises = [pattern for pattern in self._idle if ".include:" in pattern]
+        self._measure(account.of_export(bundle, scope, promises))
         return bundle
 
     def _export_one(self, exporter: Exporter, asset: Asset, writer: BundleWriter) -> Iterator[Event]:
@@ -196,8 +186,22 @@ class DryRun:
             writer.put_witness(asset, exporter.witness(asset))
         except SourceError as refusal:
             error = refusal.message + (f" (try: {refusal.hint})" if refusal.hint else "")
+            writer.discard(asset)
             yield Event(phase="export", subject=asset.id, note=error)
         writer.close_asset(asset, exporter=f"{type(exporter).__module__} {__version__}", at=_now(), error=error)
+
+    def _refuse_silence(
+        self, exporters: Mapping[str, Exporter], leaving: Sequence[Asset], writer: BundleWriter
+    ) -> None:
+        """A source that gave nothing at all has gone away: the same command takes the run up when it is back."""
+        for name in exporters:
+            own = [asset for asset in leaving if asset.source == name]
+            if own and not any(writer.is_closed(asset) for asset in own):
+                raise SourceError(
+                    f"source {name}: none of its {len(own)} assets could be exported; the last refusal: "
+                    f"{writer.error(own[-1])}",
+                    hint=f"reversible check {self.plan.path}",
+                )
 
     def _about(self, exporters: Mapping[str, Exporter]) -> dict[str, Any]:
         return {
@@ -206,28 +210,9 @@ class DryRun:
             "sources": [{"name": name, "endpoints": list(one.endpoints)} for name, one in exporters.items()],
         }
 
-    def _count_exported(self, bundle: Bundle, scope: Sequence[Asset]) -> None:
-        out = {asset.id for asset in bundle.assets}
-        missing = [asset for asset in scope if asset.id not in out]
-        refused = {entry.asset.id: entry.error for entry in bundle.entries if entry.error}
-        places = tuple(f"{asset.id}: {asset.obstacle or refused.get(asset.id, '')}" for asset in missing)
-        share = 100.0 * (len(scope) - len(missing)) / len(scope) if scope else None
-        self._measure(
-            "inventory.exported_pct", share, "percent_of_assets", "{out} of {scope} assets in scope were exported",
-            out=len(scope) - len(missing), scope=len(scope), places=places,
-        )  # fmt: skip
-        total = sum(asset.size_bytes or 0 for asset in scope)
-        known = all(asset.size_bytes is not None for asset in missing)
-        gone = sum(asset.size_bytes or 0 for asset in missing)
-        self._measure(
-            "inventory.exported_bytes_pct", 100.0 * (total - gone) / total if known and total else None,
-            "percent_of_bytes", "{out} of {scope} bytes in scope were exported, by the source's own sizes",
-            out=total - gone, scope=total, places=places,
-        )  # fmt: skip
-
     # --- ship --------------------------------------------------------------------------------------------------
 
-    def _ship(self, bundle: Bundle) -> Iterator[Any]:
+    def _ship(self, bundle: Bundle) -> Steps[Bundle]:
         """To the destination's own storage and back: what is verified later is what the storage gave back."""
         from reversible.bundle import storage as storages
 
@@ -268,38 +253,33 @@ class DryRun:
 
     def _conclude(self, sealed: Document, assets: Sequence[Asset], bundle: Bundle, rerun: Rerun) -> None:
         finished = _now()
-        self._measure_clock(sealed, finished)
+        self._measure(account.of_clock(sealed["sealed_at"], self.space.journal(), finished, self.plan.duration_hours))
+        self._measure(account.of_plan(self.plan.missing_exit_fields()))
         run = self._describe(sealed, finished, bundle, rerun)
-        measured = [*rerun.results, *(_line(finding) for finding in self._findings)]
-        draft = self._judge(sealed, measured, run)
-        where = dossier.write(
-            self.space.state / f"draft-{secrets.token_hex(4)}", draft, reports={}, key=self.key, at=finished,
-            bundle_manifests=self._manifests(bundle), attachments=self._raw,
-        )  # fmt: skip
+        seal_dossier = functools.partial(
+            dossier.write,
+            bundle_manifests=self._manifests(bundle),
+            key=self.key,
+            at=finished,
+            attachments=self._raw,
+        )
+        draft = self._judge(sealed, [*rerun.results, *map(_line, self._findings)], run)
+        where = seal_dossier(self.space.state / f"draft-{secrets.token_hex(4)}", draft, reports={})
         checked = evidence_verify.verify(where, pinned=self.key.fingerprint)
-        wrong = [f"{step.id}: {step.detail}" for step in checked.steps if step.outcome == "failed"]
-        how = "a separate pass over the written dossier, before this finding was added: {n} of {total} steps passed"
-        passed = sum(step.outcome == "passed" for step in checked.steps)
         self._measure(
-            "evidence.manifest_verifies", not wrong, "bool", how, n=passed, total=len(checked.steps),
-            places=tuple(wrong),
-        )  # fmt: skip
-        raw = where / "data/results.jsonl"
-        lines = len(raw.read_bytes().splitlines()) if raw.is_file() else 0
-        self._measure(
-            "evidence.raw_results_present", lines == len(draft.results), "bool",
-            "{n} result lines in the dossier for {total} planned checks", n=lines, total=len(draft.results),
-        )  # fmt: skip
-        measured = [*rerun.results, *(_line(finding) for finding in self._findings)]
-        self.documents = self._judge(sealed, measured, run)
+            account.of_evidence(
+                {step.id: step.detail for step in checked.steps if step.outcome == "failed"},
+                passed=sum(step.outcome == "passed" for step in checked.steps),
+                lines=len((where / "data/results.jsonl").read_bytes().splitlines()),
+                planned=len(draft.results),
+            )
+        )
+        self.documents = self._judge(sealed, [*rerun.results, *map(_line, self._findings)], run)
         reports = {f"report.{lang}.html": html.render(self.documents, lang) for lang in LANGUAGES}
-        dossier.write(
-            self.space.evidence, self.documents, reports=reports, key=self.key, at=finished,
-            bundle_manifests=self._manifests(bundle), attachments=self._raw,
-        )  # fmt: skip
+        seal_dossier(self.space.evidence, self.documents, reports=reports)
         for name, content in {**reports, "report.html": reports[f"report.{self.lang}.html"]}.items():
             (self.space.root / name).write_bytes(content)
-        _remove_tree(where)
+        shutil.rmtree(where)
 
     def _judge(self, sealed: Document, measured: Sequence[Document], run: Document) -> RunDocuments:
         inventory = tuple(json.loads((self.space.state / "inventory.json").read_bytes()))
@@ -309,31 +289,6 @@ class DryRun:
         return RunDocuments(
             plan=sealed, inventory=inventory, results=results, run=run, verdicts=verdicts,
             catalogue=self.catalogue.content,
-        )  # fmt: skip
-
-    def _measure_clock(self, sealed: Document, finished: datetime) -> None:
-        journal = self.space.journal()
-        first = next((entry["at"] for entry in journal if entry["event"] == "export"), None)
-        self._measure(
-            "plan.criteria_sealed_before_run", None if first is None else sealed["sealed_at"] < first, "bool",
-            "sealed at {sealed_at}, first export at {first_export_at}, by this machine's clock",
-            sealed_at=sealed["sealed_at"], first_export_at=first or "",
-        )  # fmt: skip
-        elapsed = (finished - datetime.fromisoformat(sealed["sealed_at"])).total_seconds()
-        self._measure(
-            "exit.elapsed_days", elapsed / 86_400, "days", "{seconds} s from the seal to the last acceptance check",
-            seconds=round(elapsed, 1),
-        )  # fmt: skip
-        written = self.plan.duration_hours
-        self._measure(
-            "plan.duration_gap_ratio", None if not written else elapsed / 3_600 / written, "ratio",
-            "{measured} h measured, {written} h written in the plan",
-            measured=round(elapsed / 3_600, 4), written=written or 0,
-        )  # fmt: skip
-        missing = tuple(self.plan.missing_exit_fields())
-        self._measure(
-            "plan.required_fields_missing", len(missing), "count", "{n} required fields of the exit plan are missing",
-            n=len(missing), places=missing,
         )  # fmt: skip
 
     def _describe(self, sealed: Document, finished: datetime, bundle: Bundle, rerun: Rerun) -> dict[str, Any]:
@@ -362,21 +317,8 @@ class DryRun:
     def _manifests(self, bundle: Bundle) -> dict[str, bytes]:
         return {name: (bundle.root / name).read_bytes() for name in (bag.MANIFEST, bag.TAG_MANIFEST)}
 
-    def _measure(
-        self,
-        metric: str,
-        value: float | bool | None,
-        unit: str,
-        seen: str,
-        *,
-        places: tuple[str, ...] = (),
-        **facts: Any,
-    ) -> None:
-        error = "" if value is not None else "it could not be measured"
-        self._findings = [finding for finding in self._findings if finding.metric != metric]
-        self._findings.append(
-            Finding(metric, None, value, unit=unit, seen=seen, facts=facts, places=places, error=error)
-        )
+    def _measure(self, findings: Iterable[Finding]) -> None:
+        self._findings += findings
 
 
 def seal(plan: Plan, catalogue: clauses.Catalogue, *, at: datetime) -> dict[str, Any]:
@@ -423,12 +365,6 @@ def _versions() -> dict[str, str]:
     names = ("reversible-toolkit", "pyarrow", "duckdb", "numpy", "onnx", "onnxruntime", "cryptography")
     found = {name: metadata.version(name) for name in names}
     return {**found, "python": platform.python_version(), "system": f"{platform.system()} {platform.release()}"}
-
-
-def _remove_tree(root: Path) -> None:
-    import shutil
-
-    shutil.rmtree(root)
 
 
 def _now() -> datetime:

@@ -26,7 +26,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#\s]*)(\S*)")
 _PORT = re.compile(rf"[0-9]*|{REFERENCE}")
 # `password=hunter2` in a libpq connection string or a URL's query.
 _ASSIGNED = re.compile(
-    r"(?i)(?<![a-z])(?:password|passwd|pwd|passphrase|sslpassword|secret|token|(?:secret|shared[_-]?access|access|account|api)[_-]?key"
+    r"(?i)(?<![a-z])(?:password|passwd|pwd|passphrase|sslpassword|secret|token|signature|sig|(?:secret|shared[_-]?access|access|account|api)[_-]?key"
     r"|(?:session|auth|access)[_-]?token)\s*=\s*(?!\s*(?:\$\{[A-Za-z_][A-Za-z0-9_]*\})\s*(?:$|[&;\s]))(?=[^&;\s])"
 )
 

@@ -1,16 +1,15 @@
 """Three runs as the report sees them: one that holds at N3, one that was sabotaged, one with a spreadsheet only.
 
-The verdicts are built here from the results by the shortest rules that give every shape a real one has; the rules
-themselves are tested with `verdicts` and `judgement`.
+The measurements are written here; the verdicts on them are the judge's own.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any
 
 import yaml
 
+from reversible import clauses, judgement
 from reversible.assets import Asset, Kind
 from reversible.documents import RunDocuments
 
@@ -193,22 +192,8 @@ def _run_lines() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _criteria() -> list[dict[str, Any]]:
-    return [
-        {"clause": clause["id"], "required": True, **check}
-        for clause in _RAW["clauses"]
-        if set(clause["profiles"]) & set(_PROFILES)
-        for check in clause["checks"]
-    ]
-
-
 def _documents(inventory: Iterable[Mapping[str, Any]], lines: list[dict[str, Any]], *, level: str = "N3") -> RunDocuments:
-    inventory = tuple(inventory)
-    results = [*lines, *(_run_lines() if inventory else [])]
-    results += [
-        {**_line(metric, None), "value": None, "error": "it did not run", "status": "not-run"}
-        for metric in ("plan.days_since_last_pass", "drill.outage_rto_h")
-    ]
+    inventory, loaded = tuple(inventory), clauses.load(CATALOGUE)
     plan = {
         "format": "reversible-plan/1", "sealed_at": "2026-11-24T09:12:03.120000+00:00", "tool": "reversible-toolkit 0.1.0",
         "exit_plan": {
@@ -224,12 +209,22 @@ def _documents(inventory: Iterable[Mapping[str, Any]], lines: list[dict[str, Any
                 "roles": {"owner": "CTO", "approver": "CEO"},
             },
         },
-        "exit_plan_sha256": "7f3a" * 16, "catalogue_sha256": "91c2" * 16, "profiles": list(_PROFILES), "flags": ["iaas"],
-        "criteria": _criteria(), "run_metrics": [],
+        "exit_plan_sha256": "7f3a" * 16, "catalogue_sha256": loaded.sha256, "profiles": list(_PROFILES), "flags": ["iaas"],
+        "criteria": [one.to_json() for one in clauses.criteria(loaded, _PROFILES)],
+        "run_metrics": [*(one["metric"] for one in _run_lines()), "plan.days_since_last_pass"],
         "verifiers": {name: {"metrics": metrics, "kinds": kinds} for name, (metrics, kinds) in _VERIFIERS.items()},
         "facts": {"contract.notice_days": 60, "contract.transition_days": 30, "dest.listed_count": 2},
-        "documents": [{"id": "exit_plan", "clause": "GOV-01", "sha256": "ab" * 32, "read_by": "CTO", "read_on": "2026-11-02"}],
+        "documents": [
+            {"id": "exit_plan", "clause": "GOV-01", "path": "pieces/plan-de-sortie.pdf", "sha256": "ab" * 32,
+             "read_by": "CTO", "read_on": "2026-11-02", "opinion": "accepts"},
+        ],
     }  # fmt: skip
+    measured = {(one["metric"], one["asset"]): one for one in [*lines, *(_run_lines() if inventory else [])]}
+    results = [
+        measured.get(check)
+        or {**_line(*check), "value": None, "seen": "", "error": "it did not run", "status": "not-run"}
+        for check in sorted(judgement.planned_checks(plan, inventory), key=lambda one: (one[0], one[1] or ""))
+    ]
     run = {
         "format": "reversible-run/1", "run_id": "20261124T091245Z-7f3a7f3a", "started_at": "2026-11-24T09:12:03.120000+00:00",
         "finished_at": "2026-11-24T09:12:45.611000+00:00", "level": level, "simulated": True,
@@ -264,76 +259,7 @@ def _documents(inventory: Iterable[Mapping[str, Any]], lines: list[dict[str, Any
         ],
         "refused": [],
     }  # fmt: skip
-    verdicts = _verdicts(plan, results, level)
+    verdicts = judgement.judge_run(plan, inventory, results, run, loaded)
     return RunDocuments(
         plan=plan, inventory=inventory, results=tuple(results), run=run, verdicts=verdicts, catalogue=CATALOGUE
     )
-
-
-def _verdicts(plan: Mapping[str, Any], results: list[dict[str, Any]], level: str) -> dict[str, Any]:
-    rows = [_clause(clause, plan, results, level) for clause in _RAW["clauses"]]
-    applicable = [row for row in rows if row["verdict"] != "NOT_APPLICABLE"]
-    blocking = Counter(row["verdict"] for row in applicable if row["severity"] == "blocking")
-    counts = Counter(row["verdict"] for row in rows)
-    cap = 49 if blocking["FAILED"] else 79 if blocking["NOT_TESTED"] else None
-    papers = [paper["status"] for row in applicable for paper in row["documents"]]
-    n = len(applicable)
-    low = 100 * (counts["PROVEN"] + counts["DOCUMENT_NEEDED"]) / n
-    high = low + 100 * (counts["NOT_TESTED"] + counts["PARTIAL"]) / n
-    return {
-        "format": "reversible-verdicts/1", "catalogue_sha256": plan["catalogue_sha256"], "level": level, "simulated": True,
-        "headline": {"level": "N0" if blocking["NOT_TESTED"] or blocking["FAILED"] else level, "blocking": dict(blocking)},
-        "counts": dict(counts), "measured_index": {"low": min(low, cap or 100), "high": min(high, cap or 100), "cap": cap},
-        "dossier_index": {"value": 100 / len(papers), "accepted": 1, "required": len(papers)},
-        "exit_status": 1 if counts["FAILED"] else 3 if blocking["NOT_TESTED"] else 0, "clauses": rows,
-    }  # fmt: skip
-
-
-def _clause(
-    clause: Mapping[str, Any], plan: Mapping[str, Any], results: list[dict[str, Any]], level: str
-) -> dict[str, Any]:
-    answers = [_answer(check, plan, results) for check in clause["checks"]]
-    papers = [
-        {"id": one["id"], "status": "accepted" if one["id"] == "exit_plan" else "missing"} for one in clause["documents"]
-    ]
-    row = {
-        "id": clause["id"], "family": clause["family"], "severity": clause["severity"], "kind": clause["kind"],
-        "required_level": clause["proof_level"], "answers": answers, "documents": papers, "expires_on": "2027-11-24",
-    }  # fmt: skip
-    required = [one["status"] for one in answers if one["required"]]
-    if not set(clause["profiles"]) & set(_PROFILES):
-        verdict, reason = "NOT_APPLICABLE", "none of its profiles is switched on"
-    elif "missed" in required:
-        verdict, reason = "FAILED", "a required measurement misses its threshold"
-    elif "unanswered" in required:
-        verdict, reason = ("PARTIAL" if "met" in required else "NOT_TESTED"), "a required measurement is missing"
-    elif clause["proof_level"] > level:
-        verdict, reason = "PARTIAL", "measured at {level}, needed {required}"
-    elif any(one["status"] == "missing" for one in papers):
-        verdict, reason = "DOCUMENT_NEEDED", "a required document is missing"
-    else:
-        verdict, reason = ("PROVEN" if required else "DOCUMENTED"), "everything required was measured and holds"
-    facts = {"level": level, "required": clause["proof_level"]} if "{level}" in reason else {}
-    return {**row, "verdict": verdict, "reasons": [{"text": reason, "facts": facts}]}
-
-
-def _answer(check: Mapping[str, Any], plan: Mapping[str, Any], results: list[dict[str, Any]]) -> dict[str, Any]:
-    metric, op = check["metric"], check["op"]
-    bound = check.get("value", plan["facts"].get(check.get("value_from")))
-    lines = [one for one in results if one["metric"] == metric and one["status"] == "measured"]
-    typed = plan["facts"].get(metric)
-    lines = lines or ([{**_line(metric, None), "value": typed}] if typed is not None else [])
-    worst = next((one for one in lines if not _holds(op, one["value"], bound)), lines[0] if lines else None)
-    status = "unanswered" if worst is None else "met" if _holds(op, worst["value"], bound) else "missed"
-    return {
-        "metric": metric, "op": op, "threshold": bound, "basis": check.get("basis"), "required": check.get("required", True),
-        "status": status, "value": None if worst is None else worst["value"], "unit": _RAW["metrics"][metric]["unit"],
-        "coverage": 1.0, "asset": None if worst is None else worst["asset"],
-        "places": [] if worst is None else [place for one in lines for place in one["places"]], "reason": None,
-    }  # fmt: skip
-
-
-def _holds(op: str, value: Any, bound: Any) -> bool:
-    if op == "report":
-        return True
-    return {"==": value == bound, "<=": value <= bound, ">=": value >= bound, "abs<=": abs(value) <= bound}[op]

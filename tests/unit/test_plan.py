@@ -290,6 +290,22 @@ def test_a_password_in_a_url_is_refused_and_not_repeated(tmp_path: Path, place: 
     assert "password in clear (not shown)" in raised.value.message
 
 
+@unshared
+@given(data=st.data(), literal=literals)
+def test_a_file_broken_around_a_secret_does_not_repeat_it(tmp_path: Path, data: st.DataObject, literal: str) -> None:
+    text = GOOD.replace('"${BOX_PASSWORD}"\n', f"{json.dumps(literal)}\n", 1)
+    at = data.draw(st.integers(0, len(text)))
+    broken = (
+        text[:at] + data.draw(st.sampled_from(['"', "'", "\n", "[", "]", "{", "=", ".", "\x01", "\\", "#"])) + text[at:]
+    )
+
+    with pytest.raises(UsageError) as raised:
+        load(tmp_path / "plan.toml", broken[: data.draw(st.integers(at, len(broken)))])
+
+    assert literal not in raised.value.message
+    assert literal[:6] not in raised.value.message
+
+
 def test_a_careless_plugin_cannot_put_a_password_into_the_plan(file: Path) -> None:
     text = GOOD.replace('kind = "filebox"', 'kind = "loose"')
 
@@ -395,6 +411,7 @@ FAULTS = [
         "document[0].path: found '/etc/passwd'; allowed: a path relative to the plan's own directory, "
         "with / between its parts",
     ),
+    ("read_on = 2026-11-20", "read_on = 0026-11-20", 32, "document[0].read_on: found 0026-11-20; allowed: greater"),
     ('opinion = "accepts"', 'opinion = "accept"', 33, "document[0].opinion: found 'accept'; allowed: accepts, contra"),
     ("[source.box]", '[source."a b"]', 35, "source.'a b': found this name; allowed: a name of at most 63 letters,"),
     (
@@ -613,7 +630,7 @@ def test_a_document_that_is_not_there_is_named(file: Path) -> None:
     assert raised.value.hint == f"ls -l {file.parent / 'documents'}"
 
     (file.parent / "documents/plan.pdf").mkdir(parents=True)
-    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
+    with pytest.raises(UsageError, match=r"plan\.pdf is not a file"):
         load(file).read_documents()
 
 

@@ -103,6 +103,8 @@ def test_a_secret_cannot_be_changed_and_compares_by_its_variable() -> None:
         "postgresql://h/db?sslpassword=x&password=${A}",
         "https://h/?X-Amz-Security-Token=abc",
         "https://h/?access_token=abc",
+        "https://h/x?X-Amz-Signature=abc",
+        "https://h/x?sp=r&sig=abc",
         "AccountKey=abc;EndpointSuffix=core",
         "password=${A}b",
     ],
@@ -125,6 +127,7 @@ def test_a_password_in_clear_is_recognised(text: str) -> None:
         "s3://bucket/prefix",
         "mail to: exit@example.org",
         "the password is kept by the notary",
+        "design=abc, tokens=3",
         "",
     ],
 )

@@ -156,7 +156,7 @@ class _Both:
             held = self.held.get(one)
             if held is None:
                 continue
-            if said["error"] is None and held["error"] is None:
+            if self._both_told(one):
                 columns = [*_PLAIN, *_CLASSES]
                 places += [f"{self._place(one)}: {_word(name)}" for name in columns if said[name] != held[name]]
                 for name, word in _MAPPINGS.items():
@@ -193,8 +193,11 @@ class _Both:
                 ask("delete markers", place, said=True, held=held is not None and held["delete_marker"])
             elif not said["is_latest"]:
                 ask("versions", place, said=True, held=held is not None)
-            if held is None or said["error"] is not None or held["error"] is not None:
+            if held is None or not self._both_told(one):
                 continue  # the version itself is counted as missing
+            if held["error"] is not None:
+                ask("tags", f"{place} ({held['error']})", said=True, held=False)
+                continue
             for column, name in _MAPPINGS.items():
                 ask(name, place, said=_mapping(said[column]) != {}, held=_mapping(held[column]) != {})
             for column, name in _CLASSES.items():
@@ -222,10 +225,19 @@ class _Both:
             coverage=coverage,
         )  # fmt: skip
 
+    def _both_told(self, one: Id) -> bool:
+        """Whether the version, its content included, was read by both."""
+        held = self.held.get(one)
+        return held is not None and self.said[one]["error"] is None and (held["error"] is None or held["sha256"] is not None)
+
     def _comparable(self) -> float:
-        """The share of the source's versions that both sides describe."""
-        both = [one for one, said in self.said.items() if said["error"] is None and one in self.held]
-        return sum(self.held[one]["error"] is None for one in both) / len(self.said) if self.said else 1.0
+        """The share of the source's versions about which both sides say everything."""
+        told = [
+            one
+            for one, said in self.said.items()
+            if self._both_told(one) and (said["delete_marker"] or said["tags"] is not None)
+        ]
+        return len(told) / len(self.said) if self.said else 1.0
 
     def _place(self, one: Id) -> str:
         """In the owner's own names; the version where the key has several."""

@@ -320,9 +320,7 @@ def _session(path: Path) -> Any:
 
     graph = onnx_graph.read(path)
     if graph.escapes or graph.payloads:
-        raise BundleError(
-            f"{path.name} is not run: {', '.join((*graph.escapes, *graph.payloads))} may reach outside it"
-        )
+        raise BundleError(f"{path.name} is not run: it holds {', '.join((*graph.escapes, *graph.payloads))}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.use_deterministic_compute = True

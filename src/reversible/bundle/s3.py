@@ -134,7 +134,9 @@ class S3Storage:
                     "integrity_headers": mode, "steps": steps,
                     "refused": {other: said for other, said in tried.items() if other != mode},
                 }  # fmt: skip
-        failed = next(step for step in tried["when_required"] if step["needed"] and not step["ok"])
+            if re.search(_UNREACHED, next(step["seen"] for step in steps if step["needed"] and not step["ok"])):
+                break  # other headers reach it no better
+        failed = next(step for step in steps if step["needed"] and not step["ok"])
         raise self._refusal(f"{failed['step']}: {failed['seen']}", "")
 
     def _child(self, mode: str) -> list[dict[str, Any]]:
@@ -219,6 +221,7 @@ class S3Storage:
         return text
 
 
+_UNREACHED = "NETWORK_CONNECTION|curlCode|NO_SUCH_BUCKET|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH"
 # What the C++ client says -> what it means, and what to type. The first that matches.
 _MEANINGS = (
     (

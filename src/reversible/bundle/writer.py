@@ -135,13 +135,15 @@ class BundleWriter:
                 (self._work / path).unlink()
 
     def discard(self, asset: Asset) -> None:
-        """Drop the asset's parts and witness that an unfinished export left: two snapshots must not mix."""
-        folders = (f"{asset.folder}/", f"data/witness/{asset.slug}/")
-        for path in [path for path in self._parts if path.startswith(folders)]:
-            with disk_faults(self._work):
-                (self._work / path).unlink(missing_ok=True)
-            self._note({"dropped": path})
-            del self._parts[path]
+        """Drop all that was written of an asset that is not finished: two snapshots must not mix, and half an asset
+        that the source then refused must not look like one."""
+        folders = (f"{asset.folder}/", f"data/witness/{asset.slug}/", f"objects/{asset.slug}/")
+        for kept in (self._parts, self._objects):
+            for path in [path for path in kept if path.startswith(folders)]:
+                self._note({"dropped": path})
+                del kept[path]
+                with disk_faults(self._work):
+                    (self._work / path).unlink(missing_ok=True)
 
     # --- assets ------------------------------------------------------------------------------------------------
 
@@ -167,6 +169,10 @@ class BundleWriter:
     def is_closed(self, asset: Asset) -> bool:
         """Whether the asset was finished, well, in this run or in the one that it resumes."""
         return self._done.get(asset.id, {}).get("status") == "exported"
+
+    def error(self, asset: Asset) -> str:
+        """What the source said when it refused the asset; empty when it did not."""
+        return str(self._done.get(asset.id, {}).get("error", ""))
 
     # --- the whole ---------------------------------------------------------------------------------------------
 

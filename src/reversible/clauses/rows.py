@@ -68,7 +68,7 @@ class Row:
         return key in self._content
 
     def at(self, key: str) -> str:
-        return f"{self.where}.{key}" if "[" in self.where else f"{self.where}: {key}"
+        return f"{self.where}.{key}" if ": " in self.where else f"{self.where}: {key}"
 
     def take(self, key: str) -> Any:
         self._asked.add(key)

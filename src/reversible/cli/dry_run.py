@@ -1,10 +1,14 @@
 """Is leaving possible, measured from the first byte to the signed evidence?"""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from reversible.cli.terminal import follow, lang_option
+
+if TYPE_CHECKING:
+    from reversible.run import DryRun
 
 
 @click.command(
@@ -31,7 +35,7 @@ def dry_run(plan_file: Path, into: Path, as_json: bool, exit_zero: bool, lang: s
     return conclude(run, as_json=as_json, exit_zero=exit_zero, lang=lang)
 
 
-def conclude(run: "DryRun", *, as_json: bool, exit_zero: bool, lang: str) -> int:  # noqa: F821 - typed below
+def conclude(run: "DryRun", *, as_json: bool, exit_zero: bool, lang: str) -> int:
     """Print the verdicts and return the exit status."""
     import json
     import sys

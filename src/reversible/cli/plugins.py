@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -43,7 +44,7 @@ def _first_line(thing: object) -> str:
     return (inspect.getdoc(thing) or "").splitlines()[0]
 
 
-def _print(rows: list[dict[str, object]], as_json: bool) -> int:
+def _print(rows: Sequence[Mapping[str, object]], as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(rows, ensure_ascii=False, indent=1))
         return 0

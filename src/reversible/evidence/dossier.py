@@ -12,7 +12,7 @@ A BagIt 1.0 bag, written in a directory beside and renamed: whole or not at all.
 import hashlib
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,20 @@ def read(root: Path) -> RunDocuments:
         raise EvidenceError(f"{root}: {error}", hint="ask its sender for the dossier again") from error
 
 
+def as_written(documents: RunDocuments) -> RunDocuments:
+    """The documents as a reader of the dossier will have them: the order of keys and the kinds of list are gone.
+
+    Reports are rendered from these: from the run's own objects they could differ from what `verify` renders again.
+
+    Raises:
+        EvidenceError: they cannot be put into a dossier.
+    """
+    try:
+        return parse(_document_bytes(documents))
+    except ValueError as error:
+        raise EvidenceError(f"this run cannot be sealed: {error}") from error
+
+
 def parse(contents: Mapping[str, bytes]) -> RunDocuments:
     """The six documents, from their bytes.
 
@@ -165,13 +179,9 @@ def _payload(
     manifests: Mapping[str, bytes],
     attachments: Mapping[str, bytes],
 ) -> dict[str, bytes]:
+    as_written(documents)  # what we could not read back we do not seal
     payload = {
-        PLAN: json_bytes(documents.plan),
-        INVENTORY: json_bytes(documents.inventory),
-        RESULTS: strict_json.line_bytes(documents.results),
-        RUN: json_bytes(documents.run),
-        VERDICTS: json_bytes(documents.verdicts),
-        CATALOGUE: documents.catalogue,
+        **_document_bytes(documents),
         **{f"data/report/{name}": content for name, content in reports.items()},
         **{f"data/bundle/{name}": content for name, content in manifests.items()},
         **{f"{_RAW}{name}": content for name, content in attachments.items()},
@@ -179,11 +189,18 @@ def _payload(
     for path in payload:
         if not bag.is_safe(path) or not expected(path):
             raise EvidenceError(f"{path} has no place in a dossier", hint="see docs/evidence-format.md")
-    try:
-        parse(payload)  # what we could not read back we do not seal
-    except ValueError as error:
-        raise EvidenceError(f"this run cannot be sealed: {error}") from error
     return payload
+
+
+def _document_bytes(documents: RunDocuments) -> dict[str, bytes]:
+    return {
+        PLAN: json_bytes(documents.plan),
+        INVENTORY: json_bytes(documents.inventory),
+        RESULTS: strict_json.line_bytes(documents.results),
+        RUN: json_bytes(documents.run),
+        VERDICTS: json_bytes(documents.verdicts),
+        CATALOGUE: documents.catalogue,
+    }
 
 
 def expected(path: str) -> bool:
@@ -277,7 +294,7 @@ def _verdicts(verdicts: Any) -> None:
         _typed(clause, str, "id", "verdict", "severity")
 
 
-_SHAPES = {
+_SHAPES: dict[str, Callable[[Any], None]] = {
     PLAN: _plan,
     INVENTORY: _inventory,
     RESULTS: _results,

@@ -60,7 +60,7 @@ def build(
         "subject": [{"name": TAG_MANIFEST, "digest": {"sha256": subject}}],
         "predicateType": PREDICATE_TYPE,
         "predicate": {
-            "result": _result(lists),
+            "result": _result(lists, verdicts["exit_status"]),
             "configuration": [
                 {"name": path, "digest": {"sha256": digests[path]}} for path in ("data/plan.json", "data/clauses.yaml")
             ],
@@ -94,16 +94,12 @@ def _lists(verdicts: Mapping[str, Any]) -> dict[str, list[str]]:
         verdict = clause["verdict"]
         if verdict == "NOT_APPLICABLE":
             continue
-        name = _LISTS[verdict]
-        # What blocks and was not tested, where it could have been, is no warning: the run proves nothing about it.
-        if verdict == "NOT_TESTED" and clause["severity"] == "blocking" and verdicts["exit_status"] != 0:
-            name = "failedTests"
-        lists[name].append(clause["id"])
+        lists[_LISTS[verdict]].append(clause["id"])
     return {name: sorted(ids) for name, ids in lists.items()}
 
 
-def _result(lists: Mapping[str, list[str]]) -> str:
-    if lists["failedTests"]:
+def _result(lists: Mapping[str, list[str]], exit_status: int) -> str:
+    if lists["failedTests"] or exit_status != 0:  # what must be tested and was not is no warning
         return "FAILED"
     return "WARNED" if lists["warnedTests"] or not lists["passedTests"] else "PASSED"
 

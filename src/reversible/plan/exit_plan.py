@@ -4,6 +4,7 @@ import fnmatch
 import hashlib
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -158,15 +159,16 @@ class Plan:
     def _with_digest(self, position: int) -> dict[str, Any]:
         written = self.written.document[position]
         file = self.path.parent / self.resolve(written.path, key=f"document[{position}].path")
+        place = f"{self.path}: document[{position}].path: {file}"
+        hint = f"ls -l {shlex.quote(str(file.parent))}"
+        if file.exists() and not file.is_file():
+            raise UsageError(f"{place} is not a file", hint=hint)
         try:
             with file.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
                 size = stream.tell()
         except OSError as error:
-            raise UsageError(
-                f"{self.path}: document[{position}].path: {file} cannot be read: {error.strerror}",
-                hint=f"ls -l {file.parent}",
-            ) from error
+            raise UsageError(f"{place} cannot be read: {error.strerror}", hint=hint) from error
         return {**written.model_dump(mode="json"), "sha256": digest, "size_bytes": size}
 
     # --- what is in scope --------------------------------------------------------------------------------------

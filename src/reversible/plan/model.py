@@ -56,6 +56,7 @@ def _matching(pattern: str) -> tuple[AfterValidator, WithJsonSchema]:
     return AfterValidator(check), WithJsonSchema({"type": "string", "pattern": pattern})
 
 
+Day = Annotated[date, Field(ge=date(1970, 1, 1), le=date(2199, 12, 31))]
 Words = Annotated[Text, AfterValidator(_not_blank)]
 Names = Annotated[tuple[Annotated[str, StringConstraints(min_length=1)], ...], AfterValidator(_each_once)]
 Country = Annotated[str, StringConstraints(pattern=_COUNTRY)]
@@ -72,7 +73,7 @@ class Contract(_Table):
     customer: Words
     provider: Words
     reference: Words | None = None
-    signed: date | None = Field(default=None, description="the day it was signed; leave out before signing")
+    signed: Day | None = Field(default=None, description="the day it was signed; leave out before signing")
     languages: Annotated[tuple[Language, ...], AfterValidator(_each_once)] = Field(
         default=("fr", "en"), min_length=1, description="the languages of the reports"
     )
@@ -103,7 +104,7 @@ class Document(_Table):
     clause: str
     path: Annotated[Words, AfterValidator(_inside)] = Field(description="relative to the plan's directory")
     read_by: Words
-    read_on: date
+    read_on: Day
     opinion: Literal["accepts", "contradicts"]
 
 
@@ -160,7 +161,7 @@ class Exit(_Table):
     steps: tuple[Words, ...] = ()
     success_criteria: tuple[Words, ...] = ()
     duration_hours: float | None = Field(default=None, gt=0, description="how long the whole exit takes")
-    next_rehearsal: date | None = None
+    next_rehearsal: Day | None = None
 
 
 class ExitPlan(_Table):

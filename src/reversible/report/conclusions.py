@@ -57,7 +57,7 @@ def _clause_row(about: Material, clause: Document) -> tuple[Cell, ...]:
     tr, words = about.tr, about.words.clause(clause["id"])
     name = Cell(f"{clause['id']} {words.title}", "title", code=clause["id"], ref=f"clause-{clause['id']}")
     answers = sorted(clause.get("answers", ()), key=lambda one: (not one.get("required", True), _RANK[one["status"]]))
-    sources = Cell("; ".join(words.sources))
+    sources = Cell(words.brief, "brief")
     if not answers:
         papers = clause.get("documents", ())
         return (
@@ -148,12 +148,23 @@ def findings(about: Material) -> tuple[Block, ...]:
     """Every missed check with its places, and the fields that a remediation plan needs, left to fill."""
     tr = about.tr
     missed = list(about.answers("missed"))
-    if not missed:
+    if not missed and not about.failed_on_paper:
         return (paragraph(tr.text("No measurement missed its threshold. What was not measured is in section 14.")),)
     intro = paragraph(
         tr.text("{n} measurements miss their threshold. Owner, cause and date are for a person to fill in.", n=len(missed))
     )
-    return (intro, *(_deviation(about, number, *pair) for number, pair in enumerate(missed, start=1)))
+    found = [_deviation(about, number, *pair) for number, pair in enumerate(missed, start=1)]
+    found += [_on_paper(about, number, one) for number, one in enumerate(about.failed_on_paper, start=len(missed) + 1)]
+    return (intro, *found)
+
+
+def _on_paper(about: Material, number: int, clause: Document) -> Entry:
+    """A clause that failed without a measurement: what its reasons say."""
+    reasons = tuple((about.say(one["text"], one.get("facts", {})),) for one in clause.get("reasons", ()))
+    name = Cell(clause["id"], "code", ref=f"clause-{clause['id']}")
+    title = (about.verdict(clause["verdict"]), name, Cell(about.words.clause(clause["id"]).title))
+    blank = Facts(tuple((label, (Cell("", "blank"),)) for label in _to_fill(about)))
+    return Entry(id=f"finding-{number}", title=title, blocks=(Items(reasons), blank), folded=False)
 
 
 def _deviation(about: Material, number: int, clause: Document, answer: Document) -> Entry:
@@ -310,7 +321,7 @@ def recheck(about: Material) -> tuple[Block, ...]:
     tr = about.tr
     return (
         paragraph(tr.text("In the evidence folder, with nothing of ours: every file is the one that was sealed.")),
-        Commands(("sha256sum -c tagmanifest-sha256.txt && sha256sum -c manifest-sha256.txt",)),
+        Commands(("sha256sum --quiet --strict -c tagmanifest-sha256.txt manifest-sha256.txt",)),
         paragraph(tr.text("One number, from the raw result lines:")),
         Commands(("grep '\"data.rows_missing\"' data/results.jsonl",)),
         paragraph(
@@ -323,7 +334,7 @@ def recheck(about: Material) -> tuple[Block, ...]:
         Commands((f"reversible evidence verify . --key {tr.text('FINGERPRINT')}",)),
         paragraph(tr.text("The data themselves, from the bundle:")),
         Commands(("reversible verify ../bundle",)),
-        Paragraph((Cell(tr.text("The folder's own README says how to check the signature with openssl alone.")),), "note"),
+        Paragraph((Cell(tr.text("VERIFY.txt in the folder says how to check the signature with openssl alone.")),), "note"),
     )
 
 

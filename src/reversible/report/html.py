@@ -4,6 +4,7 @@ One file: no script, nothing loaded, charts as inline SVG with their numbers in 
 language, same bytes.
 """
 
+import re
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -82,11 +83,18 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["cut"] = _cut
+    environment.filters["breakable"] = _breakable
     return environment
 
 
 def _cut(text: str, longest: int = LONGEST) -> str:
     return visible(text, longest=longest)
+
+
+def _breakable(text: str) -> Markup:
+    """A name that may break after its separators, and nowhere else unless it must."""
+    pieces = re.split(r"(?<=[:./_\-])", visible(text))
+    return Markup("<wbr>").join(pieces)  # joining escapes each piece
 
 
 def _finalize(value: Any) -> Any:

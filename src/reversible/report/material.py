@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+from reversible.clauses import satisfies
 from reversible.documents import Document, RunDocuments
 from reversible.report.blocks import Cell
 from reversible.report.messages import Translator
-from reversible.report.words import SYMBOLS, Words
+from reversible.report.words import OPERATORS, SYMBOLS, Words
 
 _FOREIGN = "foreign"
 
@@ -48,25 +49,34 @@ class Material:
 
     @cached_property
     def off(self) -> frozenset[tuple[str, str]]:
-        """The (metric, asset) pairs behind the missed answers: the asset an answer names, and those with places.
+        """The (metric, asset) pairs behind the missed answers.
 
-        The verdicts decide what is missed; the measurements only say where.
+        The verdicts decide which answers are missed; which of the measurements behind one are off is asked of the
+        judge's own comparison.
         """
-        missed = {(one["metric"], one.get("asset") or "") for _, one in self.answers("missed")}
-        metrics = {metric for metric, _ in missed}
-        placed = {
-            (line["metric"], line["asset"] or "") for line in self.results if line["metric"] in metrics and line["places"]
-        }
-        return frozenset(missed | placed)
+        found = set()
+        for _, answer in self.answers("missed"):
+            for line in self.by_metric.get(answer["metric"], ()):
+                if line["status"] == "measured" and not _meets(line["value"], answer):
+                    found.add((line["metric"], line["asset"] or ""))
+        return frozenset(found)
 
     def answers(self, status: str) -> Iterator[tuple[Document, Document]]:
-        """Each clause's answers with that status: what is required first, blocking clauses first."""
-        rank = {"blocking": 0, "major": 1, "minor": 2}
-        for clause in sorted(self.clauses, key=lambda one: rank.get(one.get("severity", ""), 3)):
+        """Each clause's answers with that status: failed clauses first, then blocking ones."""
+        for clause in sorted(self.clauses, key=_urgency):
             if clause["verdict"] != "NOT_APPLICABLE":
                 for answer in clause.get("answers", ()):
                     if answer["status"] == status:
                         yield clause, answer
+
+    @cached_property
+    def failed_on_paper(self) -> tuple[Document, ...]:
+        """The clauses that FAILED without a missed measurement: a document contradicts them."""
+        return tuple(
+            one
+            for one in sorted(self.clauses, key=_urgency)
+            if one["verdict"] == "FAILED" and not any(answer["status"] == "missed" for answer in one.get("answers", ()))
+        )
 
     def of_run(self, metric: str) -> Document | None:
         """The line that answers a metric of the whole run, when it was measured."""
@@ -95,9 +105,27 @@ class Material:
         return self.say(line.get("seen", ""), line.get("facts", {}))
 
     def say(self, template: str, facts: Mapping[str, Any]) -> Cell:
+        """A sentence with its facts in words: metrics, documents and operators by their names."""
         if not template:
             return Cell("")
-        return Cell(self.tr.text(template, facts), "text" if self.tr.knows(template) else "english")
+        named = {name: self._named(name, value) for name, value in facts.items()}
+        return Cell(self.tr.text(template, named), "text" if self.tr.knows(template) else "english")
+
+    def _named(self, name: str, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if name in ("metric", "threshold"):
+            return self.words.metric(value)
+        if name in ("metrics", "documents"):
+            say = self.words.metric if name == "metrics" else self.words.document
+            return ", ".join(say(one) for one in value.split(", "))
+        if name == "document":
+            return self.words.document(value)
+        if name == "op":
+            return OPERATORS.get(value, value)
+        if name == "error":
+            return self.tr.text(value)
+        return self.tr.day(value) if name in ("measured_on", "until", "read_on") else value
 
     def recorded(self, value: Any, form: str = _FOREIGN) -> Cell:
         """A value as it stands in a document, or the words "not recorded"."""
@@ -123,3 +151,17 @@ class Material:
 
     def clause_of(self, clause_id: str) -> Document | None:
         return next((one for one in self.clauses if one["id"] == clause_id), None)
+
+
+def _urgency(clause: Document) -> tuple[bool, int, str]:
+    severities = {"blocking": 0, "major": 1, "minor": 2}
+    return (clause["verdict"] != "FAILED", severities.get(clause.get("severity", ""), 3), clause["id"])
+
+
+def _meets(value: Any, answer: Document) -> bool:
+    value = tuple(value) if isinstance(value, list) else value
+    bound = answer.get("threshold")
+    try:
+        return satisfies(value, answer["op"], tuple(bound) if isinstance(bound, list) else bound)
+    except ValueError:  # of another type than the threshold: the judge did not count it as an answer
+        return True

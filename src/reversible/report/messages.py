@@ -182,12 +182,12 @@ def catalogue(lang: str) -> Mapping[Key, Forms]:
 
 def typeset(text: str, lang: str) -> str:
     """Curly apostrophes; in French also no-break spaces before ; : ! ? % and inside guillemets."""
-    text = re.sub(r"(?<=\w)'(?=\w)", "’", text).replace("{n} ", f"{{n}}{WIDE}")
+    text = re.sub(r"(?<=\w)'(?=\w)", "’", text)
     if lang == "fr":
         text = re.sub(r" ([;!?%])", rf"{NARROW}\1", text)
         text = re.sub(r" ([:»])", rf"{WIDE}\1", text)
         text = re.sub(r"« ", f"«{WIDE}", text)
-    return text
+    return text.replace("{n} ", f"{{n}}{WIDE}")
 
 
 def _parse(iso: str) -> datetime | None:

@@ -155,7 +155,7 @@ def _indices(about: Material) -> tuple[Chart, tuple[tuple[str, str, str], ...]]:
     }.get(cap or 0, tr.text("no cap"))
     value = dossier.get("value")
     papers = tr.text(
-        "{accepted} of {required} documents", accepted=dossier.get("accepted", 0), required=dossier.get("required", 0)
+        "{n} of {required} documents", n=dossier.get("accepted", 0), required=dossier.get("required", 0)
     )
     bars.append(Bar(label=names[1], start=0, width=value or 0.0, shown=papers, code="documents"))
     rows = ((names[0], shown, why), (names[1], papers, tr.text("never added to the measured index")))
@@ -295,7 +295,7 @@ def _age(about: Material) -> Question:
 def _followed(about: Material) -> Question:
     """The first that failed; when nothing failed, the one closest to its threshold."""
     tr, asked = about.tr, about.tr.text("One finding, followed to its end")
-    missed = next(about.answers("missed"), None)
+    missed = _first_failed(about)
     chosen = missed or _closest(about)
     if chosen is None:
         return Question(asked=asked, answer=((Cell(tr.text("There is none: nothing was measured against a threshold.")),),))
@@ -304,11 +304,11 @@ def _followed(about: Material) -> Question:
     chain = [
         (Cell(clause["id"], "code", ref=f"clause-{clause['id']}"), Cell(about.words.clause(clause["id"]).title)),
         (
-            Cell(about.words.metric(answer["metric"])),
-            Cell(tr.text("measured {value}", value=tr.value(answer.get("value"), answer.get("unit", "")))),
             Cell(
                 tr.text(
-                    "sealed threshold {threshold} ({basis})",
+                    "{metric}: measured {value}, sealed threshold {threshold} ({basis})",
+                    metric=about.words.metric(answer["metric"]),
+                    value=tr.value(answer.get("value"), answer.get("unit", "")),
                     threshold=about.words.threshold(answer["op"], answer.get("threshold"), answer.get("unit", "")),
                     basis=tr.label("basis", answer.get("basis") or "none"),
                 )
@@ -329,6 +329,10 @@ def _followed(about: Material) -> Question:
     )
     chain.append((Cell(end, ref="findings" if missed else ""),))
     return Question(asked=asked, answer=tuple(chain))
+
+
+def _first_failed(about: Material) -> tuple[Document, Document] | None:
+    return next((pair for pair in about.answers("missed") if pair[0]["verdict"] == "FAILED"), None)
 
 
 def _line_of(about: Material, answer: Document) -> Document | None:
@@ -356,7 +360,7 @@ def _is_number(value: Any) -> bool:
 
 def _recheck(about: Material) -> Question:
     tr = about.tr
-    followed = next(about.answers("missed"), None) or _closest(about)
+    followed = _first_failed(about) or _closest(about)
     metric = "data.cells_different" if followed is None else followed[1]["metric"]
     return Question(
         asked=tr.text("Can a number be checked again from the raw files?"),

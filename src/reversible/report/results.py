@@ -61,7 +61,7 @@ def _kind(about: Material, kind: str) -> list[Block]:
     blocks: list[Block] = [
         Table(
             caption=tr.label("results of", kind),
-            heads=(*heads, tr.text("Other checks")) if rest else tuple(heads),
+            heads=(*heads, tr.text("Other checks measured")) if rest else tuple(heads),
             rows=rows,
             more=tr.text("{n} more rows are in {path}.", n=more, path="data/results.jsonl") if more else "",
         )
@@ -94,9 +94,9 @@ def _row(about: Material, asset: str, shown: Sequence[str], rest: Sequence[str])
         asked = [lines[metric] for metric in rest if metric in lines]
         done = sum(line["status"] == "measured" for line in asked)
         off = sum((metric, asset) in about.off for metric in rest)
-        said = about.tr.text("{done} of {n} measured", n=len(asked), done=done)
+        said = about.tr.text("{measured} of {planned}", measured=done, planned=len(asked))
         if off:
-            said = about.tr.text("{done} of {n} measured, {off} off", n=len(asked), done=done, off=off)
+            said = about.tr.text("{measured} of {planned}, {off} off", measured=done, planned=len(asked), off=off)
         cells.append(Cell(said, "status" if off else "text", code="missed" if off else ""))
     return tuple(cells)
 

@@ -77,15 +77,18 @@ class _Printer:
         self._summary()
         self._table()
         missed = list(about.answers("missed"))
-        if missed:
+        if missed or about.failed_on_paper:
             self._title(about.tr.text("Missed checks"))
             for clause, answer in missed:
                 self._missed(clause, answer)
+            for clause in about.failed_on_paper:
+                said = "; ".join(about.say(one["text"], one.get("facts", {})).text for one in clause.get("reasons", ()))
+                self._line(f"{self._symbol('missed')} {clause['id']}  {said}", style=_STYLES["FAILED"], hang=4)
         silent = [one for one in about.clauses if one["verdict"] == "NOT_TESTED"]
         if silent:
             self._title(about.tr.text("Not tested"))
             for one in _worst_first(silent):
-                self._line(f"  {self._symbol('NOT_TESTED')} {one['id']}  {about.words.clause(one['id']).title}", hang=12)
+                self._line(f"  {self._symbol('NOT_TESTED')} {one['id']}  {self._wanted(one)}", hang=12)
         stuck = [one for one in about.inventory if one.get("obstacle") and one.get("excluded") is None]
         if stuck:
             self._title(about.tr.text("Cannot leave the platform"))
@@ -106,7 +109,9 @@ class _Printer:
         )  # fmt: skip
         counts = about.verdicts.get("counts") or {}
         said = "  ".join(
-            f"{self._symbol(name)} {about.words.verdict(name)} {counts[name]}" for name in VERDICTS if counts.get(name)
+            f"{self._symbol(name)} {about.words.verdict(name)} {counts[name]}".replace(" ", "\u00a0")
+            for name in VERDICTS
+            if counts.get(name)
         )
         self._line(said)
         index, papers = about.verdicts.get("measured_index") or {}, about.verdicts.get("dossier_index") or {}
@@ -116,7 +121,7 @@ class _Printer:
             shown = tr.text("{low} to {high} of 100", low=round(low), high=round(high))
             self._line(tr.text("{name}: {said}", name=tr.text("Measured index"), said=f"{shown}{cap}"))
         shown = tr.text(
-            "{accepted} of {required} documents", accepted=papers.get("accepted", 0), required=papers.get("required", 0)
+            "{n} of {required} documents", n=papers.get("accepted", 0), required=papers.get("required", 0)
         )
         self._line(tr.text("{name}: {said}", name=tr.text("Dossier index"), said=shown))
         if about.verdicts.get("simulated", about.run.get("simulated")):
@@ -168,7 +173,7 @@ class _Printer:
         about, named = self._about, False
         for line in about.by_metric.get(answer["metric"], ()):
             if (line["metric"], line["asset"] or "") in about.off:
-                for place in line.get("places", ()) or [about.value(line)]:
+                for place in line.get("places", ()) or ([about.value(line)] if line["asset"] else ()):
                     named = True
                     yield f"{line['asset']}  {place}" if line["asset"] else str(place)
         if not named:
@@ -181,6 +186,16 @@ class _Printer:
         if first:
             self._line(f"  reversible clauses {first} --lang {tr.lang}")
         self._line("  reversible report RUN/evidence --to html --lang fr,en --into .")
+
+    def _wanted(self, clause: Document) -> str:
+        """The measurements that an untested clause asks for; its title when it asks for none."""
+        about = self._about
+        wanted = [
+            about.words.metric(one["metric"])
+            for one in clause.get("answers", ())
+            if one["status"] == "unanswered" and one.get("required", True)
+        ]
+        return ", ".join(wanted) or about.words.clause(clause["id"]).title
 
     def _symbol(self, name: str) -> str:
         return self._say(SYMBOLS.get(name, "?"))

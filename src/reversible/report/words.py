@@ -1,8 +1,9 @@
 """What does the clause catalogue call things in this language?"""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from reversible.report.messages import Translator
@@ -20,6 +21,7 @@ SYMBOLS = {
     "missed": "✗",
     "unanswered": "○",
 }
+_NO_TEXT = frozenset({"SEED", "PROJECT"})  # what inspired a clause, not what binds anybody
 OPERATORS = {"<=": "≤", ">=": "≥", "==": "=", "!=": "≠", "<": "<", ">": ">", "abs<=": "|x| ≤"}
 
 
@@ -31,6 +33,7 @@ class ClauseWords:
     title: str
     requirement: str
     sources: tuple[str, ...]
+    brief: str
     note: str
     validity_days: int | None
     documents: Mapping[str, str]
@@ -83,10 +86,28 @@ class Words:
             title=self._say(row.get("title", {}).get(lang, clause_id)),
             requirement=self._say(row.get("requirement", {}).get(lang, "")),
             sources=tuple(self.source(one) for one in row.get("sources", [])),
+            brief=self.brief(row.get("sources", [])),
             note=self._tr.text(row["note"]) if "note" in row else "",
             validity_days=row.get("validity_days"),
             documents={one["id"]: self._say(one[lang]) for one in row.get("documents", [])},
         )
+
+    def document(self, document_id: str) -> str:
+        """A document in words: "annex of exportable data"; its id when the catalogue does not know it."""
+        return self._documents.get(document_id, document_id)
+
+    @cached_property
+    def _documents(self) -> Mapping[str, str]:
+        return {
+            one["id"]: self._say(one[self._tr.lang])
+            for row in self._raw.get("clauses", [])
+            for one in row.get("documents", [])
+        }
+
+    def brief(self, source_ids: Iterable[str]) -> str:
+        """The articles of a clause for a narrow column: without remarks in brackets, and without what is no text."""
+        every = (self.source(one) for one in source_ids if one not in _NO_TEXT)
+        return "; ".join(re.sub(r" \([^()]{12,}\)", "", one) for one in every)
 
     def source(self, source_id: str) -> str:
         row = self._raw.get("sources", {}).get(source_id)

@@ -101,10 +101,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _pass  # noqa: N815 - the names that http.server calls
 
+    def handle_expect_100(self) -> bool:
+        """The client waits a second for these words: send them now."""
+        super().handle_expect_100()
+        self.wfile.flush()
+        return True
+
     def _body(self) -> Iterator[bytes]:
-        if "100-continue" in self.headers.get("Expect", ""):
-            self.send_response_only(100)
-            self.end_headers()
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):
             yield self.rfile.read(int(self.headers.get("Content-Length") or 0))
             return

@@ -1,0 +1,202 @@
+"""Can this dossier be believed, and what does it say?"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reversible.cli.terminal import lang_option
+
+if TYPE_CHECKING:
+    from reversible.evidence.verify import Verification
+
+_OUTCOMES = {
+    "fr": {"passed": "réussie", "failed": "ÉCHOUÉE", "not-run": "non faite"},
+    "en": {"passed": "passed", "failed": "FAILED", "not-run": "not run"},
+}
+_CONCLUSIONS = {
+    "fr": {
+        "verified": "VÉRIFIÉ : scellé par la clé que vous avez donnée, complet, et il dit ce que disent ses mesures.",
+        "rejected": "REFUSÉ : ce dossier n'est pas celui qui a été scellé, ou il ne dit pas ce que disent ses mesures.",
+        "integrity-only": "INTÉGRITÉ SEULE : entier et cohérent, mais rien ne dit de qui il vient. Donnez --key.",
+        "incomplete": "INCOMPLET : rien n'est faux, mais une étape exigée n'a pas pu être faite.",
+    },
+    "en": {
+        "verified": "VERIFIED: sealed by the key you gave, complete, and it says what its measurements say.",
+        "rejected": "REJECTED: this dossier is not what was sealed, or does not say what its measurements say.",
+        "integrity-only": "INTEGRITY ONLY: whole and consistent, but nothing says who it comes from. Give --key.",
+        "incomplete": "INCOMPLETE: nothing is wrong, but a required step could not be taken.",
+    },
+}
+_LIMITS = {
+    "fr": (
+        "Ce qu'aucune signature ne montre : des mesures inventées avant le scellé. L'heure est celle qu'affirme la "
+        "machine qui a scellé."
+    ),
+    "en": (
+        "What no signature shows: measurements made up before the seal. The time is what the sealing machine claims."
+    ),
+}
+_TITLES_FR = {
+    "layout": "Fichiers ordinaires, noms ordinaires",
+    "manifests": "Manifestes stricts et complets",
+    "digests": "Chaque fichier est celui de la liste",
+    "names": "Rien ne manque, rien n'est ajouté",
+    "seal": "Un seul scellé, de la seule forme connue",
+    "key": "Scellé par la clé que vous donnez",
+    "signature": "La signature tient",
+    "subject": "Le scellé porte sur ces fichiers",
+    "documents": "Documents stricts et bien formés",
+    "catalogue": "Jugé selon les clauses scellées",
+    "criteria": "Seuils tels que le plan les donne",
+    "answers": "Chaque contrôle prévu, une réponse",
+    "verdicts": "Verdicts rejugés à l'identique",
+    "summary": "La déclaration dit la même chose",
+    "bundle": "Porte sur le lot qui a été vérifié",
+    "times": "Dans le bon ordre du temps",
+    "reports": "Rapports recomposés à l'identique",
+    "instructions": "VERIFY.txt est le nôtre",
+    "expected": "Le dossier que vous attendez",
+}
+_FIELDS = {
+    "fr": {
+        "run_id": "essai", "organisation": "organisation", "provider": "fournisseur quitté", "contract": "contrat",
+        "level": "niveau de preuve", "simulated": "destination simulée", "exit_status": "issue de l'essai",
+        "counts": "clauses", "sealed_at": "scellé le (affirmé)",
+    },
+    "en": {
+        "run_id": "run", "organisation": "organisation", "provider": "provider left", "contract": "contract",
+        "level": "proof level", "simulated": "simulated destination", "exit_status": "outcome of the run",
+        "counts": "clauses", "sealed_at": "sealed at (claimed)",
+    },
+}  # fmt: skip
+_OUTCOME_OF_RUN = {
+    "fr": {
+        0: "aucune clause échouée, rien de bloquant laissé sans test à ce niveau",
+        1: "au moins une clause ÉCHOUÉE",
+        3: "non concluant : une mesure exigée n'a pas été faite",
+    },
+    "en": {
+        0: "no clause failed, nothing blocking untested at this level",
+        1: "at least one clause FAILED",
+        3: "inconclusive: a required measurement was not taken",
+    },
+}
+_YES = {"fr": {True: "oui", False: "non"}, "en": {True: "yes", False: "no"}}
+_UNCHECKED = {
+    "fr": "Lu, pas vérifié : reversible evidence verify {root} --key EMPREINTE",
+    "en": "Read, not verified: reversible evidence verify {root} --key FINGERPRINT",
+}
+
+
+@click.group()
+def evidence() -> None:
+    """Check a dossier offline, or show what it says."""
+
+
+@evidence.command(
+    epilog="""\b
+Examples:
+  reversible evidence verify run-1/evidence --key 3f5a9c…          the signer's fingerprint, told by another way
+  reversible evidence verify run-1/evidence --key signer.pem --json | jq .conclusion
+
+\b
+Exit status: 0 verified; 5 rejected; 3 integrity only (no key given), or a required step could not be taken.""",
+)
+@click.argument("dossier", type=click.Path(path_type=Path))
+@click.option("--key", "pinned", metavar="FINGERPRINT|FILE", help="The signer's key, known by another way.")
+@click.option("--organisation", help="Refuse a dossier about another organisation.")
+@click.option("--plan-sha256", metavar="DIGEST", help="Refuse another plan than this one: SHA-256 of plan.json.")
+@click.option("--nonce", help="Refuse a dossier without the number that you drew before the run.")
+@click.option("--max-age-days", type=click.FloatRange(min=0), metavar="DAYS", help="Refuse an older dossier.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@lang_option
+def verify(
+    dossier: Path,
+    pinned: str | None,
+    organisation: str | None,
+    plan_sha256: str | None,
+    nonce: str | None,
+    max_age_days: float | None,
+    as_json: bool,
+    lang: str,
+) -> int:
+    """Check DOSSIER offline: files, signature, completeness; judge again and render again."""
+    from reversible.evidence import verify as evidence_verify
+
+    expected = evidence_verify.Expected(
+        organisation=organisation, plan_sha256=plan_sha256, nonce=nonce, max_age_days=max_age_days
+    )
+    found = evidence_verify.verify(dossier, pinned=pinned, expected=expected)
+    if as_json:
+        click.echo(json.dumps({"dossier": str(dossier), **found.to_json()}, ensure_ascii=False, indent=1))
+    else:
+        _print_steps(found, lang)
+    return found.exit_status
+
+
+@evidence.command(epilog="\b\nExample:\n  reversible evidence show run-1/evidence --json | jq .counts")
+@click.argument("dossier", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@lang_option
+def show(dossier: Path, as_json: bool, lang: str) -> int:
+    """Show what DOSSIER says, without asking whether it can be believed."""
+    from reversible.errors import EvidenceError
+    from reversible.evidence import verify as evidence_verify
+
+    found = evidence_verify.verify(dossier, pinned=None)
+    if found.said is None:
+        reasons = [step.detail for step in found.steps if step.id == "seal"]
+        raise EvidenceError(f"{dossier}: its seal cannot be read: {reasons[0]}", hint=f"ls -lR {dossier}")
+    own = {**found.said["reversible"], "result": found.said.get("result")}
+    if as_json:
+        click.echo(json.dumps({"dossier": str(dossier), "verified": False, **own}, ensure_ascii=False, indent=1))
+        return 0
+    _print_statement(own, lang)
+    click.echo(_UNCHECKED[lang].format(root=dossier))
+    return 0
+
+
+def _print_steps(found: "Verification", lang: str) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    colours = {"passed": "green", "failed": "bold red", "not-run": "yellow"}
+    conclusion = found.conclusion.value
+    click.echo(_CONCLUSIONS[lang][conclusion])
+    if found.said is not None and conclusion != "rejected":
+        _print_statement(found.said["reversible"], lang)
+    table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
+    for step in found.steps:
+        title = _TITLES_FR[step.id] if lang == "fr" else step.title
+        outcome = step.outcome.value
+        table.add_row(
+            Text(_OUTCOMES[lang][outcome], style=colours[outcome]), Text(title), Text(_printable(step.detail))
+        )
+    Console(highlight=False).print(table)
+    click.echo(_LIMITS[lang])
+
+
+def _print_statement(own: dict[str, Any], lang: str) -> None:
+    fields = _FIELDS[lang]
+    width = max(map(len, fields.values()))
+    for key, label in fields.items():
+        value = own.get(key)
+        words = _OUTCOME_OF_RUN[lang].get(value, value) if key == "exit_status" else value
+        click.echo(f"  {label:<{width}}  {_printable(_in_words(words, lang))}")
+
+
+def _in_words(value: Any, lang: str) -> str:
+    if isinstance(value, bool):
+        return _YES[lang][value]
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {number}" for name, number in value.items() if number)
+    return "-" if value is None else str(value)
+
+
+def _printable(text: str) -> str:
+    """What a stranger wrote must not drive our terminal."""
+    return "".join(character if character.isprintable() else "�" for character in text)
