@@ -17,18 +17,24 @@ from reversible import fence, registry
 from reversible.errors import ReversibleError, SourceError, UsageError
 
 _TIME_S = 900.0
+_KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH")  # where programs are: no secret, and nothing works without
 _HIDDEN = (".aws", ".ssh", ".config", ".netrc", ".pgpass", ".docker", ".kube", ".reversible")  # where secrets lie
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """What the converter said, and what the fence saw: `attempts` are the addresses that the model's code tried."""
+    """What the converter said, and what the fence saw.
+
+    `attempts` are the addresses that the model's code tried to reach; without `counted` nobody watched, and an
+    empty list means nothing.
+    """
 
     converter: str
     executed_vendor_code: bool
     described: dict[str, Any]
     fence: str
     attempts: tuple[str, ...]
+    counted: bool
 
 
 def converter_for(path: str) -> str | None:
@@ -49,7 +55,8 @@ def convert(name: str, source: Path, target: Path) -> Conversion:
     hidden = [home / entry for entry in _HIDDEN if (home / entry).exists()]
     with tempfile.TemporaryDirectory(prefix="reversible-convert-") as empty:
         environment = {
-            "PATH": os.environ.get("PATH", os.defpath), "HOME": empty, "TMPDIR": empty, "LANG": "C.UTF-8",
+            **{name: os.environ[name] for name in _KEPT if name in os.environ},
+            "HOME": empty, "TMPDIR": empty, "LANG": "C.UTF-8",
             "USER": "reversible", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
         }  # fmt: skip
         command = [sys.executable, "-m", "reversible_exporters.conversion", name, str(source), str(target)]
@@ -71,6 +78,7 @@ def convert(name: str, source: Path, target: Path) -> Conversion:
         described=answer,
         fence=done.kind,
         attempts=tried,
+        counted=done.counted,
     )
 
 

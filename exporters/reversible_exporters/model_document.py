@@ -42,6 +42,7 @@ def build(
             "exporter": described["exporter"],
             "fence": converted.fence,
             "attempts": list(converted.attempts),
+            "attempts_counted": converted.counted,
             "self_check": described["self_check"],
             "pickled_members": described["pickled_members"],
         },

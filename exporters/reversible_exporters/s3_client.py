@@ -46,8 +46,8 @@ def connect(
     except ModuleNotFoundError as error:
         raise MissingSDKError("boto3", extra="aws") from error
     config = Config(
-        connect_timeout=10, read_timeout=60, max_pool_connections=threads + 2,
-        retries={"mode": "standard", "total_max_attempts": 5},
+        connect_timeout=10, read_timeout=30, max_pool_connections=threads + 2,
+        retries={"mode": "standard", "total_max_attempts": 4},
         # The destination's storage may have set the environment to less; the source's answers are always checked.
         response_checksum_validation="when_supported",
     )  # fmt: skip

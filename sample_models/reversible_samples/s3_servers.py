@@ -114,15 +114,16 @@ class _S3Server:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def client(self) -> Any:
-        """A boto3 client with the server's owner keys."""
+    def client(self, config: Any = None) -> Any:
+        """A boto3 client with the server's owner keys; `config` (botocore's) goes over our short timeouts."""
         import boto3
         from botocore.config import Config
 
+        short = Config(connect_timeout=2, read_timeout=20, retries={"total_max_attempts": 1})
         return boto3.client(
             "s3", endpoint_url=self.endpoint_url, region_name=self.region,
             aws_access_key_id=self.access_key, aws_secret_access_key=self.secret_key,
-            config=Config(connect_timeout=2, read_timeout=20, retries={"total_max_attempts": 1}),
+            config=short.merge(config) if config else short,
         )  # fmt: skip
 
     def _command(self) -> tuple[list[str], dict[str, str]]:

@@ -173,7 +173,8 @@ class _Case:
         # 6. required document missing or not signed by a reader -> DOCUMENT_NEEDED
         if missing := [one for one in self.documents if one.status == "missing"]:
             return self._conclude(Verdict.DOCUMENT_NEEDED, [one.reason for one in missing if one.reason])
-        # 7. no check taken by a machine is true: nothing to measure, or only numbers a person typed -> DOCUMENTED
+        # 7. no check taken by a machine is true: nothing to measure, or only numbers a person typed
+        #    (producer: contract) -> DOCUMENTED, never PROVEN
         shown = [] if self._short_of_level() else [one for one in self.answers if one.whole and one.criterion.decides]
         if not shown:
             held = [one.criterion.metric for one in self.required]
@@ -227,13 +228,10 @@ class _Case:
 
     def _holds_whole(self, verdict: Verdict) -> bool:
         """Every required check holds on the whole scope; all that may be missing is the level, or a document."""
-        return (
-            verdict in (Verdict.PROVEN, Verdict.DOCUMENT_NEEDED, Verdict.PARTIAL)
-            and bool(self.measured)
-            and not self.open
-            and not self.missed
-            and all(one.whole for one in self.measured)
-        )
+        if verdict is Verdict.PROVEN:
+            return True
+        held = bool(self.measured) and all(one.whole for one in self.measured) and not self.open and not self.missed
+        return held and verdict in (Verdict.PARTIAL, Verdict.DOCUMENT_NEEDED)
 
     def _share(self, verdict: Verdict) -> tuple[float, float]:
         """[low, high] of the clause's part in the measured index: `scoring` says how it is used."""

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -124,7 +125,12 @@ def test_every_version_leaves_with_its_bytes_and_what_is_said_about_it(
 
     assert asset.rows == len(rows) == len(ODD) + 3 + 1 + 2
     assert asset.size_bytes == sum(row["size"] or 0 for row in rows)
-    assert {key for key in latest if not latest[key]["delete_marker"]} == {*ODD, "contract.txt", "empty.dat", "large.bin"}
+    assert {key for key in latest if not latest[key]["delete_marker"]} == {
+        *ODD,
+        "contract.txt",
+        "empty.dat",
+        "large.bin",
+    }
     assert [row["key"].encode() for row in rows] == sorted(row["key"].encode() for row in rows)
     assert body == f"body {ODD.index(NFD)} of {NFD}".encode()
     assert latest["large.bin"]["sha256"] == hashlib.sha256(LARGE).hexdigest()
@@ -178,7 +184,7 @@ def test_a_faithful_bundle_passes_whole_and_says_the_same_twice(left: tuple[Asse
 def test_two_exports_of_the_same_bucket_write_the_same_bytes(
     vendor: MiniStack, left: tuple[Asset, Bundle], tmp_path: Path
 ) -> None:
-    asset, bundle = left
+    _, bundle = left
     _, again = export(exporter_of(vendor), tmp_path / "again")
 
     assert again.digest == bundle.digest
@@ -226,7 +232,7 @@ def test_tags_that_are_denied_leave_the_content_and_name_the_missing_class(vendo
     assert at(index_of(bundle, asset), "contract.txt")["sha256"] is not None
     assert found["data.rows_missing"].value == 0
     assert found["data.metadata_classes_missing"].value == 1
-    assert "s3:GetObjectTagging" in found["data.metadata_classes_missing"].places[0] or "denied" in str(found)
+    assert "s3:GetObjectTagging" in found["data.metadata_classes_missing"].places[0]
 
 
 def test_no_secret_leaves(vendor: MiniStack, left: tuple[Asset, Bundle]) -> None:
@@ -282,7 +288,13 @@ def swap_old(rows: list[dict[str, Any]]) -> None:
     one["sha256"], other["sha256"] = other["sha256"], one["sha256"]
 
 
-def forget_policy(bundle: Bundle, asset: Asset) -> None:
+def reorder(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        if row["key"] == "contract.txt":
+            row["sequence"] = 2 - row["sequence"]
+
+
+def forget_lifecycle(bundle: Bundle, asset: Asset) -> None:
     path = bundle.folder(asset) / "bucket.json"
     document = json.loads(path.read_bytes())
     del document["settings"]["lifecycle"]
@@ -306,7 +318,7 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
         "data.metadata_classes_missing", "documents/contract.txt: user metadata",
     ),
     "one metadata entry changed": (
-        edit(lambda rows: at(rows, "contract.txt").update(metadata='{"author": "=?UTF-8?Q?Zo=C3=A9?=", "edition": "9"}')),
+        edit(lambda rows: at(rows, "contract.txt").update(metadata=at(rows, "contract.txt", 1)["metadata"])),
         "data.cells_different", "documents/contract.txt: user metadata 'edition'",
     ),
     "all tags gone": (
@@ -341,7 +353,7 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
         "data.cells_different", "documents/contract.txt: modification time",
     ),
     "versions in another order": (
-        edit(lambda rows: [row.update(sequence=2 - row["sequence"]) for row in rows if row["key"] == "contract.txt"] and None),
+        edit(reorder),
         "data.cells_different", ": version order",
     ),
     "an object more": (
@@ -359,7 +371,7 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
         "data.rows_missing", "documents/large.bin: access denied",
     ),
     "a lifecycle rule changed": (change_rule, "data.cells_different", "documents: lifecycle"),
-    "the lifecycle gone": (forget_policy, "data.metadata_classes_missing", "documents: bucket lifecycle"),
+    "the lifecycle gone": (forget_lifecycle, "data.metadata_classes_missing", "documents: bucket lifecycle"),
 }  # fmt: skip
 
 
@@ -439,11 +451,20 @@ def test_a_body_that_breaks_off_or_changes_once_arrives_whole(vendor: MiniStack,
 
 
 def test_a_bit_that_changes_for_the_exporter_alone_is_caught_by_the_witness(vendor: MiniStack, tmp_path: Path) -> None:
-    with FaultyProxy(vendor.endpoint_url, Fault("flip-answer", method="GET", path="/contract.txt?tagging")) as proxy:
-        exporter = exporter_of(vendor, endpoint_url=proxy.endpoint_url, prefix="folder")
-        asset, bundle = export(exporter, tmp_path / "bundle")
+    """An object for which the server keeps no checksum: nothing but a second reading can tell."""
+    from botocore.config import Config
 
-    assert findings(bundle, asset)["data.objects_hash_mismatch"].value == 0
+    s3 = vendor.client(Config(request_checksum_calculation="when_required"))
+    s3.create_bucket(Bucket="plain", CreateBucketConfiguration={"LocationConstraint": vendor.region})
+    s3.put_object(Bucket="plain", Key="one.bin", Body=bytes(10_000))
+    with FaultyProxy(vendor.endpoint_url, Fault("flip-answer", method="GET", path="/plain/one.bin", times=1)) as proxy:
+        asset, bundle = export(
+            exporter_of(vendor, bucket="plain", endpoint_url=proxy.endpoint_url), tmp_path / "bundle"
+        )
+
+    finding = findings(bundle, asset)["data.objects_hash_mismatch"]
+    assert finding.value == 1
+    assert finding.places == ("plain/one.bin",)
 
 
 def test_an_object_that_changes_meanwhile_is_read_again_and_recorded(vendor: MiniStack, tmp_path: Path) -> None:
@@ -486,7 +507,7 @@ def test_a_killed_export_goes_on_and_reads_no_content_twice(vendor: MiniStack, t
     child = subprocess.Popen([sys.executable, "-c", script, vendor.region, vendor.endpoint_url, str(root)])
     journal = tmp_path / "bundle.partial/journal.jsonl"
     while child.poll() is None and (not journal.exists() or len(journal.read_bytes().splitlines()) < 12):
-        pass
+        time.sleep(0.01)
     child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
     done = len(journal.read_bytes().splitlines())
@@ -496,7 +517,9 @@ def test_a_killed_export_goes_on_and_reads_no_content_twice(vendor: MiniStack, t
         (asset,) = exporter.discover()
         with BundleWriter(root) as writer:
             exporter.export(asset, writer)
-            reads = [one for one in proxy.requests if one.startswith("GET") and "versionId" in one and "tagging" not in one]
+            reads = [
+                one for one in proxy.requests if one.startswith("GET") and "versionId" in one and "tagging" not in one
+            ]
             writer.put_witness(asset, exporter_of(vendor).witness(asset))
             writer.close_asset(asset, exporter="s3", at=AT)
             bundle = writer.finish(about={}, at=AT)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from reversible.assets import Asset
 from reversible_samples.demo import Vendor, company
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -48,43 +49,52 @@ def plan_with(plan: Path, tmp_path: Path, change: str, into: str, *, prefix: str
     return copy
 
 
-@pytest.mark.parametrize("phase", ["Inventory", "export", "ship", "rerun"])
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_an_interrupted_run_is_finished_by_the_same_command(
-    vendor: Path, tmp_path: Path, phase: str, how: signal.Signals
+@pytest.mark.parametrize("first", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_interrupted_in_every_phase_is_finished_by_the_same_command(
+    vendor: Path, tmp_path: Path, first: signal.Signals
 ) -> None:
-    plan = plan_with(vendor, tmp_path, "DEMO-2026", "KILL-2026", prefix=f"kill-{phase}-{how.name}".lower())
+    plan = plan_with(vendor, tmp_path, "DEMO-2026", "KILL-2026", prefix=f"interrupted-{first.name}".lower())
     into = tmp_path / "run"
-    command = [*REVERSIBLE, "dry-run", str(plan), "--into", str(into), "--lang", "en"]
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    wait_for(into, phase, first)
-    first.send_signal(how)
-    said = first.communicate(timeout=60)[1]
+    command = ["dry-run", str(plan), "--into", str(into), "--lang", "en"]
+    signals = [first, signal.SIGINT if first is signal.SIGKILL else signal.SIGKILL] * 2
+    kept: dict[Path, int] = {}
+    for phase, how in zip(["inventory", "export", "ship", "rerun"], signals, strict=True):
+        process = subprocess.Popen(
+            [*REVERSIBLE, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        wait_for(into, phase, process)
+        process.send_signal(how)
+        said = process.communicate(timeout=60)[1]
 
-    assert first.returncode == (-signal.SIGKILL if how is signal.SIGKILL else 130), said
-    assert not (into / "evidence").exists()
-    if how is signal.SIGINT:
+        assert process.returncode == (-signal.SIGKILL if how is signal.SIGKILL else 130), said
+        assert not (into / "evidence").exists()
         assert "Traceback" not in said
-        assert "reversible dry-run" in said
+        if how is signal.SIGINT:
+            assert "try: reversible dry-run" in said
+        if phase == "export":
+            kept = finished_parts(into)
+            assert kept
 
-    kept = {path: path.stat().st_mtime_ns for path in (into / "bundle.partial").rglob("part-*.parquet")}
-    done = reversible("dry-run", plan, "--into", into, "--lang", "en")
+    done = reversible(*command)
 
     assert done.returncode == 0, done.stdout + done.stderr
-    for path, written in closed(into, kept).items():
+    for path, written in kept.items():
         assert path.stat().st_mtime_ns == written, f"{path} was written again"
 
 
-def closed(into: Path, kept: dict[Path, int]) -> dict[Path, int]:
-    """The finished bundle's path of every part that the killed run had left behind with its asset closed."""
-    moved = {into / "bundle" / path.relative_to(into / "bundle.partial"): at for path, at in kept.items()}
-    return {path: at for path, at in moved.items() if path.exists() and (path.parent / "table.json").exists()}
+def finished_parts(into: Path) -> dict[Path, int]:
+    """Where the parts of the assets that the interrupted export had closed must stand in the end, and when written."""
+    partial = into / "bundle.partial"
+    entries = [json.loads(line) for line in (partial / "journal.jsonl").read_text().splitlines(keepends=True)[:-1]]
+    closed = [Asset.from_json(entry["done"]["asset"]).folder for entry in entries if "done" in entry]
+    parts = [path for folder in closed for path in (partial / folder).iterdir()]
+    return {into / "bundle" / path.relative_to(partial): path.stat().st_mtime_ns for path in parts}
 
 
 def wait_for(into: Path, phase: str, process: subprocess.Popen[str]) -> None:
     """Until the run is in the middle of the phase."""
     signs = {
-        "Inventory": lambda: (into / "run/journal.jsonl").exists(),
+        "inventory": lambda: (into / "run/journal.jsonl").exists(),
         "export": lambda: len(list((into / "bundle.partial").rglob("witness.json"))) > 3,
         "ship": lambda: (into / "bundle").exists(),
         "rerun": lambda: "shipped" in (into / "run/journal.jsonl").read_text() and (into / "destination").exists(),

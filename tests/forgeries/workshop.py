@@ -136,10 +136,10 @@ def load(root: Path, path: str) -> Any:
 
 
 def edit(root: Path, path: str, change: Callable[[Any], Any]) -> None:
-    """Change one document and write it our way."""
+    """Change one document, in place or by a new list, and write it our way."""
     document = load(root, path)
     changed = change(document)
-    document = document if changed is None else changed
+    document = changed if isinstance(changed, list) else document
     (root / path).write_bytes(strict_json.line_bytes(document) if path == dossier.RESULTS else json_bytes(document))
 
 

@@ -14,7 +14,7 @@ from reversible.assets import Asset, Kind
 from reversible.documents import RunDocuments
 
 CATALOGUE = resources.files("reversible").joinpath("catalogue/clauses.yaml").read_bytes()
-_RAW = yaml.load(CATALOGUE, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+_RAW = yaml.safe_load(CATALOGUE)
 _PROFILES = ("baseline", "ai")
 _VERIFIERS = {
     "rows": (["data.rows_missing", "data.rows_extra"], ["table"]),
@@ -52,7 +52,10 @@ def sabotaged() -> RunDocuments:
             "boutique.commande.passee_le, every row, first id=1",
         ),
         ("data.rows_missing", "boutique:table:boutique.avis"): (1, "boutique.avis, row id=6000"),
-        ("data.metadata_classes_missing", "documents:objects:comptoir-documents"): (1, "factures/2026/000017.pdf: tags"),
+        ("data.metadata_classes_missing", "documents:objects:comptoir-documents"): (
+            1,
+            "factures/2026/000017.pdf: tags",
+        ),
         ("model.max_abs_diff", "models:model:digits-transformer"): (0.0731, "digits-transformer, input 412"),
     }
     for line in lines:
@@ -74,7 +77,11 @@ def poor() -> RunDocuments:
         for key, value in documents.run.items()
         if key in ("format", "run_id", "started_at", "finished_at", "level", "simulated")
     }
-    plan = {**documents.plan, "exit_plan": {"version": 1, "contract": {"title": "Tableur de réversibilité"}}, "facts": {}}
+    plan = {
+        **documents.plan,
+        "exit_plan": {"version": 1, "contract": {"title": "Tableur de réversibilité"}},
+        "facts": {},
+    }
     return RunDocuments(
         plan=plan, inventory=(), results=documents.results, run=run, verdicts=documents.verdicts, catalogue=CATALOGUE
     )
@@ -82,7 +89,7 @@ def poor() -> RunDocuments:
 
 def hostile() -> RunDocuments:
     """A vendor that names things to be read by a browser or a terminal."""
-    evil = '<script>alert(1)</script><img src=x onerror=alert(2)>"\'--><style>*{display:none}</style>'
+    evil = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'--><style>*{display:none}</style>"
     bidi = "facture\u202egpj.exe\x1b[2J\x00\u200b\ud800"
     inventory = (
         Asset(source="s\u202e3", kind=Kind.TABLE, name=evil, rows=3, size_bytes=10).to_json(),
@@ -127,8 +134,8 @@ def _inventory() -> tuple[dict[str, Any], ...]:
         asset.to_json()
         for asset in (
             *tables,
-            Asset(source="boutique", kind=Kind.TABLE, name="boutique.temperature_entrepot", rows=10_000, size_bytes=480_000,
-                  excluded="relevés de sondes, sans valeur après trois mois"),
+            Asset(source="boutique", kind=Kind.TABLE, name="boutique.temperature_entrepot", rows=10_000,
+                  size_bytes=480_000, excluded="relevés de sondes, sans valeur après trois mois"),
             Asset(source="boutique", kind=Kind.DATABASE, name="boutique", size_bytes=18_212),
             Asset(source="documents", kind=Kind.OBJECTS, name="comptoir-documents", rows=512, size_bytes=9_412_331),
             Asset(source="models", kind=Kind.MODEL, name="digits-cnn", size_bytes=412_004),
@@ -192,10 +199,13 @@ def _run_lines() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _documents(inventory: Iterable[Mapping[str, Any]], lines: list[dict[str, Any]], *, level: str = "N3") -> RunDocuments:
+def _documents(
+    inventory: Iterable[Mapping[str, Any]], lines: list[dict[str, Any]], *, level: str = "N3"
+) -> RunDocuments:
     inventory, loaded = tuple(inventory), clauses.load(CATALOGUE)
     plan = {
-        "format": "reversible-plan/1", "sealed_at": "2026-11-24T09:12:03.120000+00:00", "tool": "reversible-toolkit 0.1.0",
+        "format": "reversible-plan/1", "sealed_at": "2026-11-24T09:12:03.120000+00:00",
+        "tool": "reversible-toolkit 0.1.0",
         "exit_plan": {
             "version": 1,
             "contract": {
@@ -209,7 +219,8 @@ def _documents(inventory: Iterable[Mapping[str, Any]], lines: list[dict[str, Any
                 "roles": {"owner": "CTO", "approver": "CEO"},
             },
         },
-        "exit_plan_sha256": "7f3a" * 16, "catalogue_sha256": loaded.sha256, "profiles": list(_PROFILES), "flags": ["iaas"],
+        "exit_plan_sha256": "7f3a" * 16, "catalogue_sha256": loaded.sha256, "profiles": list(_PROFILES),
+        "flags": ["iaas"],
         "criteria": [one.to_json() for one in clauses.criteria(loaded, _PROFILES)],
         "run_metrics": [*(one["metric"] for one in _run_lines()), "plan.days_since_last_pass"],
         "verifiers": {name: {"metrics": metrics, "kinds": kinds} for name, (metrics, kinds) in _VERIFIERS.items()},
@@ -226,7 +237,8 @@ def _documents(inventory: Iterable[Mapping[str, Any]], lines: list[dict[str, Any
         for check in sorted(judgement.planned_checks(plan, inventory), key=lambda one: (one[0], one[1] or ""))
     ]
     run = {
-        "format": "reversible-run/1", "run_id": "20261124T091245Z-7f3a7f3a", "started_at": "2026-11-24T09:12:03.120000+00:00",
+        "format": "reversible-run/1", "run_id": "20261124T091245Z-7f3a7f3a",
+        "started_at": "2026-11-24T09:12:03.120000+00:00",
         "finished_at": "2026-11-24T09:12:45.611000+00:00", "level": level, "simulated": True,
         "destination": {"kind": "local", "country": "FR", "storage": {"url": "s3://sortie/essai", "region": "eu-west"}},
         "isolation": {
@@ -240,7 +252,8 @@ def _documents(inventory: Iterable[Mapping[str, Any]], lines: list[dict[str, Any
         },
         "bundle": {"sha256": "5e" * 32, "bytes": 31_204_881, "files": 588},
         "sources": [
-            {"name": "boutique", "endpoints": ["127.0.0.1:41233"]}, {"name": "documents", "endpoints": ["127.0.0.1:4566"]},
+            {"name": "boutique", "endpoints": ["127.0.0.1:41233"]},
+            {"name": "documents", "endpoints": ["127.0.0.1:4566"]},
             {"name": "models", "endpoints": ["127.0.0.1:8181"]},
         ],
         "phases": [
@@ -250,7 +263,9 @@ def _documents(inventory: Iterable[Mapping[str, Any]], lines: list[dict[str, Any
             {"name": "rerun", "started_at": "2026-11-24T09:12:29.6+00:00", "seconds": 14.377, "peak_mib": 655.1},
             {"name": "evidence", "started_at": "2026-11-24T09:12:44.1+00:00", "seconds": 0.9, "peak_mib": 201.4},
         ],
-        "versions": {"reversible-toolkit": "0.1.0", "pyarrow": "23.0", "duckdb": "1.5", "onnxruntime": "1.27", "python": "3.11.2"},
+        "versions": {
+            "reversible-toolkit": "0.1.0", "pyarrow": "23.0", "duckdb": "1.5", "onnxruntime": "1.27", "python": "3.11.2",
+        },
         "events": [
             {"at": "2026-11-24T09:12:03.120000+00:00", "event": "sealed", "sha256": "7f3a" * 16},
             {"at": "2026-11-24T09:12:07.400000+00:00", "event": "export"},

@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
-from reversible_samples import model_container
 
 from reversible.assets import Asset, Kind
 from reversible.bundle.reader import Bundle
@@ -20,6 +19,7 @@ from reversible.interfaces import Witness
 from reversible_exporters import golden_set, model_document
 from reversible_exporters.conversion import Conversion
 from reversible_exporters.model_archive import Member
+from reversible_samples import model_container
 
 ASSET = Asset(source="models", kind=Kind.MODEL, name="digits")
 AT = datetime(2026, 11, 24, tzinfo=UTC)
@@ -123,7 +123,7 @@ def write(root: Path, *, asked: golden_set.Questions | None = None, predict: Pre
         (originals / name).write_bytes(content)
         members.append(Member(name=name, path=name, sha256=hashlib.sha256(content).hexdigest(), size=len(content)))
     conversion = Conversion(
-        converter="torch", executed_vendor_code=True, fence="namespace", attempts=(),
+        converter="torch", executed_vendor_code=True, fence="namespace", attempts=(), counted=True,
         described={
             "framework": "torch", "exporter": "torch.onnx", "self_check": {}, "pickled_members": ["model.pt2"],
             "ir_version": 10, "opset": {"ai.onnx": 20}, "domains": ["ai.onnx"],

@@ -38,7 +38,10 @@ def test_the_first_use_makes_a_private_key_that_the_next_use_finds(tmp_path: Pat
 
 def test_processes_that_come_first_at_once_get_the_same_whole_key(tmp_path: Path) -> None:
     path = tmp_path / "new" / "key.pem"
-    code = "import sys; from pathlib import Path; from reversible.evidence import keys; sys.stdin.read(1); print(keys.load_or_create(Path(sys.argv[1])).fingerprint)"
+    code = (
+        "import sys; from pathlib import Path; from reversible.evidence import keys; sys.stdin.read(1); "
+        "print(keys.load_or_create(Path(sys.argv[1])).fingerprint)"
+    )
     together = [
         subprocess.Popen(
             [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -124,7 +127,7 @@ def test_a_file_that_is_not_our_kind_of_key_is_refused_by_name(tmp_path: Path, c
 
 def test_a_place_where_no_key_can_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="file/key.pem"):
+    with pytest.raises(UsageError, match=r"file/key\.pem"):
         keys.load_or_create(tmp_path / "file" / "key.pem")
     with pytest.raises(UsageError):
         keys.load_or_create(tmp_path)

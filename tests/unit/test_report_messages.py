@@ -27,9 +27,8 @@ SPEAKERS = (
 )
 # Where the reasons of verdicts are written, as constants of the module.
 JUDGES = tuple(ROOT / f"src/reversible/{name}.py" for name in ("answers", "verdicts", "judgement", "scoring"))
-RAW = yaml.load(
-    (ROOT / "src/reversible/catalogue/clauses.yaml").read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-)
+RAW = yaml.safe_load((ROOT / "src/reversible/catalogue/clauses.yaml").read_bytes())
+UNITLESS = {"count", "bool", "score", "version", "iso2", "iso2_list", "host_or_entity_list"}
 
 
 def sentences_in(source: str, *, calls: Iterable[str], names: Iterable[str]) -> Iterator[str]:
@@ -88,9 +87,7 @@ def spoken() -> frozenset[str]:
     found: set[str] = set()
     for path in SPEAKERS:
         if path.is_file():
-            found |= set(
-                sentences_in(path.read_text(encoding="utf-8"), calls=(), names=("seen", "error"))
-            )
+            found |= set(sentences_in(path.read_text(encoding="utf-8"), calls=(), names=("seen", "error", "why")))
     for path in JUDGES:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
@@ -118,7 +115,7 @@ def labelled() -> frozenset[Key]:
     """Names of things that are known here and now."""
     names = {
         "metric": RAW["metrics"],
-        "unit": {row["unit"] for row in RAW["metrics"].values()} - {"count", "bool", "score", "version", "iso2", "iso2_list", "host_or_entity_list"},
+        "unit": {row["unit"] for row in RAW["metrics"].values()} - UNITLESS,
         "kind": list(Kind),
         "results of": list(Kind),
         "measurements of": list(Kind),
@@ -280,7 +277,9 @@ def test_a_time_is_written_in_utc_and_a_bad_one_is_left_as_it_is() -> None:
     assert Translator("en").moment("yesterday") == "yesterday"
 
 
-@pytest.mark.parametrize(("seconds", "shown"), [(3.204, "3.2 s"), (65, "1 min 05 s"), (7_800, "2 h 10 min"), (200_000, "2 d 7 h")])
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(3.204, "3.2 s"), (65, "1 min 05 s"), (7_800, "2 h 10 min"), (200_000, "2 d 7 h")]
+)
 def test_a_duration_names_its_two_largest_units(seconds: float, shown: str) -> None:
     assert Translator("en").duration(seconds) == shown.replace(" ", "\u00a0")
 

@@ -17,8 +17,9 @@ import pytest
 
 from reversible.assets import Asset, Kind
 from reversible.bundle import bag
+from reversible.bundle.directory import DirectoryStorage
 from reversible.bundle.reader import Bundle
-from reversible.bundle.storage import DirectoryStorage, Storage, fetch, open_storage, ship
+from reversible.bundle.storage import Storage, fetch, open_storage, ship
 from reversible.bundle.writer import BundleWriter
 from reversible.errors import BundleError, DestinationError, UsageError
 from reversible.testing.proxy import Fault, FaultyProxy
@@ -105,9 +106,7 @@ def test_a_storage_without_the_tag_manifest_holds_no_finished_bundle(
     assert not (tmp_path / "back").exists()
 
 
-def test_an_altered_file_in_the_storage_is_named_and_the_next_ship_mends_it(
-    bundle: Bundle, tmp_path: Path
-) -> None:
+def test_an_altered_file_in_the_storage_is_named_and_the_next_ship_mends_it(bundle: Bundle, tmp_path: Path) -> None:
     disk = DirectoryStorage(tmp_path / "disk")
     list(ship(bundle, disk))
     victim = tmp_path / "disk/data/bundle.json"

@@ -1,14 +1,16 @@
 """Does each rule of the catalogue's verdict logic say what the text says, and nothing better?"""
 
+import inspect
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reversible import clauses
+from reversible import clauses, verdicts
 from reversible.answers import Measurements, Status
 from reversible.clauses import Clause, Criterion, Verdict
 from reversible.errors import EvidenceError
@@ -108,6 +110,15 @@ def said(case: Case) -> Verdict:
 
 def reasons(case: Case) -> str:
     return " | ".join(reason.text.format(**reason.facts) for reason in case.verdict().reasons)
+
+
+def test_the_rules_stand_in_the_code_word_by_word_and_in_the_order_of_the_catalogue() -> None:
+    logic = yaml.safe_load(CATALOGUE.content)["verdict_logic"]
+    code = " ".join(inspect.getsource(verdicts).replace("#", " ").split())
+    places = [code.find(f"{number}. {' '.join(rule.split())}") for number, rule in enumerate(logic, start=1)]
+
+    assert -1 not in places
+    assert places == sorted(places)
 
 
 # --- 1. applies is false -> NOT_APPLICABLE -----------------------------------------------------------------------

@@ -229,7 +229,7 @@ def _tensor_by_onnx(path: Path) -> tuple[list[int], bytes]:
     import onnx
 
     tensor = onnx.load_tensor(str(path))
-    values = onnx.numpy_helper.to_array(tensor)  # type: ignore[no-untyped-call] # onnx is untyped
+    values = onnx.numpy_helper.to_array(tensor)
     raw = b"".join(tensor.string_data) if tensor.string_data else values.tobytes()
     return list(tensor.dims), raw
 
@@ -251,6 +251,9 @@ def _tensor_by_us(path: Path) -> tuple[list[int], bytes]:
     return dims, raw
 
 
+_FIXED = {1: 8, 5: 4}  # wire types of fixed width, in bytes
+
+
 def _protobuf_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     """Field numbers and values: https://protobuf.dev/programming-guides/encoding/."""
     at = 0
@@ -260,7 +263,12 @@ def _protobuf_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
             value, at = _varint(data, at)
             yield key >> 3, value
             continue
-        size, at = {1: lambda a: (8, a), 5: lambda a: (4, a), 2: lambda a: _varint(data, a)}[key & 7](at)
+        if key & 7 == 2:
+            size, at = _varint(data, at)
+        elif key & 7 in _FIXED:
+            size = _FIXED[key & 7]
+        else:
+            raise ValueError("not a protobuf message")
         if at + size > len(data):
             raise ValueError("the protobuf message is cut short")
         yield key >> 3, data[at : at + size]

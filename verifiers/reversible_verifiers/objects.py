@@ -228,7 +228,11 @@ class _Both:
     def _both_told(self, one: Id) -> bool:
         """Whether the version, its content included, was read by both."""
         held = self.held.get(one)
-        return held is not None and self.said[one]["error"] is None and (held["error"] is None or held["sha256"] is not None)
+        return (
+            held is not None
+            and self.said[one]["error"] is None
+            and (held["error"] is None or held["sha256"] is not None)
+        )
 
     def _comparable(self) -> float:
         """The share of the source's versions about which both sides say everything."""

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from reversible.bundle import bag
-from reversible.bundle.storage import ATTEMPTS, blocks, hashed_file
+from reversible.bundle.transfer import ATTEMPTS, blocks, hashed_file
 from reversible.errors import DestinationError
 
 PROBES = ".reversible-probe-"  # no bag has such a name

@@ -5,29 +5,21 @@ is fetched. The tag manifest goes last, so that a bag in a storage is whole exac
 A stopped `ship` or `fetch` is finished by the same call: what arrived already is hashed, not sent again.
 """
 
-import hashlib
-import os
 import re
-import secrets
-import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from reversible.bundle import bag
+from reversible.bundle.directory import DirectoryStorage
 from reversible.bundle.reader import Bundle
+from reversible.bundle.transfer import ATTEMPTS, in_threads
 from reversible.bundle.writer import disk_faults
-from reversible.errors import BundleError, DestinationError, Interrupted, UsageError
+from reversible.errors import BundleError, DestinationError, UsageError
 
-THREADS = 8
-ATTEMPTS = 3  # sends or reads of one file before its bytes count as altered
-_BLOCK = 1 << 20
 _OBJECT = re.compile(r"objects/[^/]+/([0-9a-f]{64})")  # content addressed by its own digest
-_T = TypeVar("_T")
 
 
 class Storage(Protocol):
@@ -69,7 +61,7 @@ class Storage(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Shipped:
-    """One file is at the destination and was read back whole; `resent` is False when it was there before."""
+    """One file is at the destination and was read back whole; `sent` is False when it was there before."""
 
     key: str
     size_bytes: int
@@ -150,7 +142,7 @@ def ship(bundle: Bundle, storage: Storage) -> Iterator[Shipped]:
     payload = sorted(set(files) - {bag.TAG_MANIFEST})
     done = 0
     for keys in (payload, [bag.TAG_MANIFEST]):  # the tag manifest last: it says that all the rest is there
-        for key, sent in _in_threads(send, keys):
+        for key, sent in in_threads(send, keys):
             done += 1
             yield Shipped(key=key, size_bytes=sizes[key], sent=sent, done=done, total=len(files))
 
@@ -202,7 +194,7 @@ def fetch(storage: Storage, into: Path) -> Bundle:
         def receive(key: str, stop: threading.Event) -> None:
             _receive(storage, key, work / key, expected[key], stop)
 
-        for _ in _in_threads(receive, sorted(expected)):
+        for _ in in_threads(receive, sorted(expected)):
             pass
         bundle = Bundle.open(work)
         bundle.check()
@@ -259,148 +251,3 @@ def _clear(work: Path, *, keep: Mapping[str, int]) -> None:
     for path, status in list(bag.walk(work)):
         if keep.get(path) != status.st_size or (work / path).is_symlink():
             (work / path).unlink()
-
-
-# --- transfers --------------------------------------------------------------------------------------------------
-
-
-def blocks(stream: IO[bytes], *, stop: threading.Event | None = None, size: int = _BLOCK) -> Iterator[bytes]:
-    """The stream's bytes in blocks of at most `size` bytes.
-
-    Raises:
-        Interrupted: `stop` was set.
-    """
-    while block := stream.read(size):
-        if stop is not None and stop.is_set():
-            raise Interrupted("a transfer was stopped", hint="type the same command again: it goes on from here")
-        yield block
-
-
-def hashed_file(source: Path, sha256: str, *, stop: threading.Event | None = None) -> Iterator[bytes]:
-    """The file's blocks; the last one is followed by the proof that they were the right ones.
-
-    Raises:
-        BundleError: the file does not have the digest.
-    """
-    digest = hashlib.sha256()
-    with source.open("rb") as file:
-        for block in blocks(file, stop=stop):
-            digest.update(block)
-            yield block
-    if digest.hexdigest() != sha256:
-        raise BundleError(f"{source} was altered: its SHA-256 is not the one in the manifest")
-
-
-def _in_threads(work: Callable[[str, threading.Event], _T], keys: list[str]) -> Iterator[tuple[str, _T]]:
-    """`work` on every key, some at a time, as they end. The first failure, or Ctrl-C, stops the others at once."""
-    stop = threading.Event()
-    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
-    try:
-        futures: dict[Future[_T], str] = {pool.submit(work, key, stop): key for key in keys}
-        for future in as_completed(futures):
-            yield futures.pop(future), future.result()
-    finally:
-        stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-# --- a directory ------------------------------------------------------------------------------------------------
-
-
-class DirectoryStorage:
-    """A directory: a disk at the destination, or one that travels there."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    @property
-    def name(self) -> str:
-        return str(self._root)
-
-    def __repr__(self) -> str:
-        return f"DirectoryStorage({str(self._root)!r})"
-
-    def put(self, key: str, source: Path, sha256: str, *, stop: threading.Event | None = None) -> None:
-        """Write, sync, rename, and read back."""
-        target = self._path(key)
-        with disk_faults(self._root), self._incoming() as temporary:
-            for _ in range(ATTEMPTS):
-                with temporary.open("wb") as file:
-                    file.writelines(hashed_file(source, sha256, stop=stop))
-                    file.flush()
-                    os.fsync(file.fileno())
-                if bag.sha256_file(temporary) == sha256:
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    temporary.replace(target)
-                    return
-        raise DestinationError(
-            f"{self.name}: {key} came back altered {ATTEMPTS} times", hint=f"check the disk that holds {self._root}"
-        )
-
-    def get(self, key: str, target: Path, *, stop: threading.Event | None = None) -> str:
-        """Copy and hash."""
-        digest = hashlib.sha256()
-        with self._open(key) as file, target.open("wb") as copy:
-            for block in blocks(file, stop=stop):
-                digest.update(block)
-                copy.write(block)
-            copy.flush()
-            os.fsync(copy.fileno())
-        return digest.hexdigest()
-
-    def digest(self, key: str, *, stop: threading.Event | None = None) -> str:
-        """Read and hash."""
-        digest = hashlib.sha256()
-        with self._open(key) as file:
-            for block in blocks(file, stop=stop):
-                digest.update(block)
-        return digest.hexdigest()
-
-    def listing(self) -> Iterator[tuple[str, int]]:
-        """Every file below the directory; what a stopped `put` left is not a file of ours yet."""
-        if not self._root.is_dir():
-            return
-        for path, status in bag.walk(self._root):
-            if not path.startswith(".incoming/"):
-                yield path, status.st_size
-
-    def probe(self) -> dict[str, Any]:
-        """A few bytes written, read, overwritten, listed and removed."""
-        content, other = secrets.token_bytes(64), secrets.token_bytes(64)
-        with disk_faults(self._root), self._incoming() as place:
-            place.write_bytes(content)
-            read = place.read_bytes() == content
-            place.write_bytes(other)
-            overwritten = place.read_bytes() == other
-            listed = place in list(place.parent.iterdir())
-            place.unlink()
-            gone = not place.exists()
-            free = shutil.disk_usage(self._root).free
-        steps = {"put, then get": read, "overwrite": overwritten, "list": listed, "delete": gone}
-        if failed := [step for step, ok in steps.items() if not ok]:
-            raise DestinationError(f"{self.name}: {failed[0]} does not work", hint="check the disk")
-        answers = [{"step": step, "ok": ok, "seen": ""} for step, ok in steps.items()]
-        return {"storage": self.name, "kind": "directory", "free_bytes": free, "steps": answers}
-
-    @contextmanager
-    def _incoming(self) -> Iterator[Path]:
-        folder = self._root / ".incoming"  # no bag has such a name
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / secrets.token_hex(8)
-        try:
-            yield temporary
-        finally:
-            temporary.unlink(missing_ok=True)
-            with suppress(OSError):
-                folder.rmdir()  # not empty while another thread works there
-
-    def _path(self, key: str) -> Path:
-        if not bag.is_safe(key):
-            raise ValueError(f"not a key of a bundle: {key!r}")
-        return self._root / key
-
-    def _open(self, key: str) -> IO[bytes]:
-        try:
-            return os.fdopen(os.open(self._path(key), os.O_RDONLY | os.O_NOFOLLOW), "rb")
-        except OSError as error:
-            raise DestinationError(f"{self.name}: {key} cannot be read: {error.strerror}") from error

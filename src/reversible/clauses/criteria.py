@@ -73,8 +73,9 @@ class Criterion:
         Raises:
             EvidenceError: a key is unknown or missing, or a day is none.
         """
-        if not isinstance(document, Mapping) or not isinstance(document.get("note", ""), str):
-            raise EvidenceError("plan.json: a criterion is a mapping, and its note a text", hint="reversible schema")
+        texts = ("clause", "metric", "op", "note")
+        if not isinstance(document, Mapping) or not all(isinstance(document.get(key, ""), str) for key in texts):
+            raise EvidenceError(f"plan.json: in a criterion {', '.join(texts)} are texts", hint="reversible schema")
         renamed = {"else": "else_", "from": "from_"}
         fields = {renamed.get(key, key): value for key, value in document.items()}
         try:

@@ -49,7 +49,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
 
 def near(word: object, known: Iterable[str]) -> str:
-    """ "'X' is unknown; nearest: Y"."""
+    """What to say of an id that nobody knows, with the nearest known one."""
     close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.4)
     return f"{word!r} is unknown" + (f"; nearest: {close[0]}" if close else "")
 

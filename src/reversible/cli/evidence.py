@@ -71,7 +71,7 @@ _FIELDS = {
         "counts": "clauses", "sealed_at": "sealed at (claimed)",
     },
 }  # fmt: skip
-_OUTCOME_OF_RUN = {
+_OUTCOME_OF_RUN: dict[str, dict[Any, str]] = {
     "fr": {
         0: "aucune clause échouée, rien de bloquant laissé sans test à ce niveau",
         1: "au moins une clause ÉCHOUÉE",

@@ -41,7 +41,9 @@ def report(evidence: Path, formats: str, languages: str, into: Path) -> int:
     chosen = _split(languages)
     for lang in chosen:
         if lang not in html.LANGUAGES:
-            raise UsageError(f"there is no report in {lang!r}; there is: {', '.join(html.LANGUAGES)}", hint="--lang fr,en")
+            raise UsageError(
+                f"there is no report in {lang!r}; there is: {', '.join(html.LANGUAGES)}", hint="--lang fr,en"
+            )
     if evidence.absolute() == into.absolute() or evidence.absolute() in into.absolute().parents:
         raise UsageError(f"{into} lies in the dossier: a new file there would spoil its seal", hint="--into .")
     documents = dossier.read(evidence)

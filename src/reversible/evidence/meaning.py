@@ -14,7 +14,7 @@ from reversible import __version__, clauses, judgement
 from reversible.bundle import bag
 from reversible.bundle.writer import json_bytes
 from reversible.documents import RunDocuments
-from reversible.evidence import dossier, recipe
+from reversible.evidence import dossier, recipe, strict_json
 from reversible.evidence import statement as statements
 from reversible.evidence.examination import Examination, NotRun, Rejected
 from reversible.evidence.integrity import listing, some
@@ -56,7 +56,7 @@ def criteria(exam: Examination) -> str:
         if list(written.get(key, ())) != plan[key]:
             raise Rejected(f"the sealed {key} {plan[key]} are not those of the exit plan")
     made = clauses.criteria(found, plan["profiles"], written.get("criterion", ()))
-    if [criterion.to_json() for criterion in made] != plan["criteria"]:
+    if json_bytes([criterion.to_json() for criterion in made]) != json_bytes(plan["criteria"]):
         raise Rejected("the sealed criteria are not those that the exit plan and the catalogue give")
     return f"{len(made)} criteria follow from the exit plan and the catalogue"
 
@@ -102,7 +102,7 @@ def summary(exam: Examination) -> str:
         previous=own["previous"],
         nonce=own["nonce"],
     )
-    if again != said:
+    if strict_json.compact_bytes(again) != strict_json.compact_bytes(said):  # to Python, true equals 1
         pairs = ((again, said), (again["predicate"], said["predicate"]), (again["predicate"]["reversible"], own))
         differ = [key for mine, theirs in pairs for key in _differing(mine, theirs)]
         raise Rejected(f"the signed statement does not follow from the documents: {some(differ)}")
@@ -237,8 +237,6 @@ def _rendered(contents: _Contents, lang: str) -> bytes:
 
 
 def _first_difference(exam: Examination) -> str:
-    from reversible.evidence import strict_json
-
     again, given = strict_json.parse(_judged(_sealed(exam))), _documents(exam).verdicts
     mine = {clause["id"]: clause["verdict"] for clause in again["clauses"]}
     theirs = {clause["id"]: clause["verdict"] for clause in given["clauses"]}
@@ -255,7 +253,7 @@ def _differing(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     return [
         key
         for key in sorted({*mine, *theirs} - {"predicate", "reversible"})
-        if key not in mine or key not in theirs or mine[key] != theirs[key]
+        if key not in mine or key not in theirs or json_bytes(mine[key]) != json_bytes(theirs[key])
     ]
 
 

@@ -86,8 +86,8 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > DIGITS:
-        raise ValueError(f"an integer of {len(digits)} digits")
+    if len(digits.removeprefix("-")) > DIGITS:
+        raise ValueError(f"an integer of over {DIGITS} digits")
     return int(digits)
 
 
@@ -100,22 +100,25 @@ def _number(text: str) -> float:
 
 def _look_through(value: Any) -> None:
     """Refuse what the parser lets through: depth, and halves of surrogate pairs written as escapes."""
-    level: list[Any] = [value]
-    for _ in range(DEPTH + 1):
-        level = [inner for one in level for inner in _inside(one)]
+    level = list(_containers([value]))
+    for _ in range(DEPTH):
         if not level:
             return
-    raise ValueError(f"it is nested deeper than {DEPTH}")
+        level = [inner for one in level for inner in _containers(_members(one))]
+    if level:
+        raise ValueError(f"it is nested deeper than {DEPTH}")
 
 
-def _inside(value: Any) -> Iterator[Any]:
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError("a text holds half of a surrogate pair") from error
-    elif isinstance(value, dict):
-        yield from value
-        yield from value.values()
-    elif isinstance(value, list):
-        yield from value
+def _members(container: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return (*container, *container.values()) if isinstance(container, dict) else container
+
+
+def _containers(values: Iterable[Any]) -> Iterator[dict[str, Any] | list[Any]]:
+    for value in values:
+        if isinstance(value, dict | list):
+            yield value
+        elif isinstance(value, str):
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError("a text holds half of a surrogate pair") from error

@@ -3,7 +3,20 @@
 from collections.abc import Iterator
 
 from reversible.documents import Document
-from reversible.report.blocks import Block, Cell, Commands, Entry, Facts, Items, Paragraph, Table, code, foreign, paragraph, shorten
+from reversible.report.blocks import (
+    Block,
+    Cell,
+    Commands,
+    Entry,
+    Facts,
+    Items,
+    Paragraph,
+    Table,
+    code,
+    foreign,
+    paragraph,
+    shorten,
+)
 from reversible.report.material import Material
 from reversible.report.words import VERDICTS
 
@@ -23,8 +36,8 @@ def clauses(about: Material) -> tuple[Block, ...]:
     table = Table(
         caption=tr.text("Clauses: verdict, measure and what it rests on"),
         heads=(
-            tr.text("Clause"), tr.text("Verdict"), tr.text("Measured"), tr.text("Threshold (basis)"), tr.text("Sources"),
-            tr.text("Evidence"),
+            tr.text("Clause"), tr.text("Verdict"), tr.text("Measured"), tr.text("Threshold (basis)"),
+            tr.text("Sources"), tr.text("Evidence"),
         ),
         rows=tuple(_clause_row(about, one) for one in ranked),
     )  # fmt: skip
@@ -36,7 +49,8 @@ def clauses(about: Material) -> tuple[Block, ...]:
                 caption=about.words.verdict("NOT_APPLICABLE"),
                 heads=(tr.text("Clause"), tr.text("Title"), tr.text("Reason")),
                 rows=tuple(
-                    (code(one["id"]), Cell(about.words.clause(one["id"]).title), _reason_cell(about, one)) for one in aside
+                    (code(one["id"]), Cell(about.words.clause(one["id"]).title), _reason_cell(about, one))
+                    for one in aside
                 ),
                 folded=tr.text("{n} clauses do not apply to this contract", n=len(aside)),
             )
@@ -55,7 +69,7 @@ def _reason_cell(about: Material, clause: Document) -> Cell:
 def _clause_row(about: Material, clause: Document) -> tuple[Cell, ...]:
     """The answer that decided: the first missed, else the first unanswered, else the first."""
     tr, words = about.tr, about.words.clause(clause["id"])
-    name = Cell(f"{clause['id']} {words.title}", "title", code=clause["id"], ref=f"clause-{clause['id']}")
+    name = _titled(about, clause)
     answers = sorted(clause.get("answers", ()), key=lambda one: (not one.get("required", True), _RANK[one["status"]]))
     sources = Cell(words.brief, "brief")
     if not answers:
@@ -73,8 +87,17 @@ def _clause_row(about: Material, clause: Document) -> tuple[Cell, ...]:
         Cell(measured + (f" (+{tr.number(more)})" if more else "")),
         Cell(_bound(about, first)),
         sources,
-        Cell("results.jsonl" if first["status"] != "unanswered" else "–", "code" if first["status"] != "unanswered" else "text"),
+        Cell(
+            "results.jsonl" if first["status"] != "unanswered" else "–",
+            "code" if first["status"] != "unanswered" else "text",
+        ),
     )
+
+
+def _titled(about: Material, clause: Document) -> Cell:
+    """Id and title, leading to the clause's own part."""
+    title = f"{clause['id']} {about.words.clause(clause['id']).title}"
+    return Cell(title, "title", code=clause["id"], ref=f"clause-{clause['id']}")
 
 
 def _answered(about: Material, answer: Document) -> str:
@@ -99,7 +122,7 @@ def _entry(about: Material, clause: Document) -> Entry:
                 (tr.text("Severity"), (Cell(tr.label("severity", clause.get("severity", ""))),)),
                 (tr.text("Proof level needed"), (about.recorded(clause.get("required_level"), "code"),)),
                 (tr.text("Sources"), (Cell("; ".join(words.sources)),)),
-                (tr.text("Valid until"), (Cell(tr.day(clause["expires_on"])) if clause.get("expires_on") else about.recorded(None),)),
+                (tr.text("Valid until"), (about.day(clause.get("expires_on")),)),
             )
         ),
         Items(reasons or ((about.recorded(None),),)),
@@ -109,11 +132,16 @@ def _entry(about: Material, clause: Document) -> Entry:
         blocks.append(
             Table(
                 caption=tr.text("Measurements of clause {id}", id=clause["id"]),
-                heads=(tr.text("Measure"), tr.text("Asset"), tr.text("Value"), tr.text("Threshold (basis)"), tr.text("Result")),
+                heads=(
+                    tr.text("Measure"), tr.text("Asset"), tr.text("Value"), tr.text("Threshold (basis)"),
+                    tr.text("Result"),
+                ),
                 rows=answers,
             )
         )  # fmt: skip
-    papers = tuple((Cell(words.documents.get(one["id"], one["id"])), _paper(about, one)) for one in clause.get("documents", ()))
+    papers = tuple(
+        (Cell(words.documents.get(one["id"], one["id"])), _paper(about, one)) for one in clause.get("documents", ())
+    )
     if papers:
         blocks.append(
             Table(
@@ -151,7 +179,9 @@ def findings(about: Material) -> tuple[Block, ...]:
     if not missed and not about.failed_on_paper:
         return (paragraph(tr.text("No measurement missed its threshold. What was not measured is in section 14.")),)
     intro = paragraph(
-        tr.text("{n} measurements miss their threshold. Owner, cause and date are for a person to fill in.", n=len(missed))
+        tr.text(
+            "{n} measurements miss their threshold. Owner, cause and date are for a person to fill in.", n=len(missed)
+        )
     )
     found = [_deviation(about, number, *pair) for number, pair in enumerate(missed, start=1)]
     found += [_on_paper(about, number, one) for number, one in enumerate(about.failed_on_paper, start=len(missed) + 1)]
@@ -169,9 +199,12 @@ def _on_paper(about: Material, number: int, clause: Document) -> Entry:
 
 def _deviation(about: Material, number: int, clause: Document, answer: Document) -> Entry:
     tr, title = about.tr, about.words.clause(clause["id"]).title
-    lines = [line for line in about.by_metric.get(answer["metric"], ()) if (line["metric"], line["asset"] or "") in about.off]
+    lines = [
+        line for line in about.by_metric.get(answer["metric"], ()) if (line["metric"], line["asset"] or "") in about.off
+    ]
     rows = tuple(
-        (about.asset_name(line["asset"]), Cell(about.value(line), "number"), about.sentence(line)) for line in lines[:_PLACES]
+        (about.asset_name(line["asset"]), Cell(about.value(line), "number"), about.sentence(line))
+        for line in lines[:_PLACES]
     )
     named = [foreign(place) for line in lines for place in line.get("places", ())] or [
         foreign(place) for place in answer.get("places", ())
@@ -216,11 +249,14 @@ def _to_fill(about: Material) -> tuple[str, ...]:
 def limits(about: Material) -> tuple[Block, ...]:
     """What is not proven, grouped by why."""
     tr = about.tr
-    shown = [one for one in about.clauses if one["verdict"] in ("NOT_TESTED", "PARTIAL", "DOCUMENT_NEEDED", "DOCUMENTED")]
+    shown = [
+        one for one in about.clauses if one["verdict"] in ("NOT_TESTED", "PARTIAL", "DOCUMENT_NEEDED", "DOCUMENTED")
+    ]
     blocks: list[Block] = []
     for name in ("NOT_TESTED", "PARTIAL", "DOCUMENT_NEEDED", "DOCUMENTED"):
         found = sorted(
-            (one for one in shown if one["verdict"] == name), key=lambda one: (_SEVERITY.get(one.get("severity", ""), 3), one["id"])
+            (one for one in shown if one["verdict"] == name),
+            key=lambda one: (_SEVERITY.get(one.get("severity", ""), 3), one["id"]),
         )
         if found:
             blocks.append(
@@ -229,7 +265,7 @@ def limits(about: Material) -> tuple[Block, ...]:
                     heads=(tr.text("Clause"), tr.text("Severity"), tr.text("Reason")),
                     rows=tuple(
                         (
-                            Cell(f"{one['id']} {about.words.clause(one['id']).title}", "title", code=one["id"], ref=f"clause-{one['id']}"),
+                            _titled(about, one),
                             Cell(tr.label("severity", one.get("severity", ""))),
                             _reason_cell(about, one),
                         )
@@ -240,7 +276,11 @@ def limits(about: Material) -> tuple[Block, ...]:
     silent = [line for line in about.results if line["status"] != "measured"]
     if silent:
         rows, more = shorten(
-            [(about.asset_name(line["asset"]), Cell(about.words.metric(line["metric"])), about.sentence(line)) for line in silent], 60
+            [
+                (about.asset_name(line["asset"]), Cell(about.words.metric(line["metric"])), about.sentence(line))
+                for line in silent
+            ],
+            60,
         )
         blocks.append(
             Table(
@@ -309,8 +349,8 @@ def exports(about: Material) -> tuple[Block, ...]:
     return (
         paragraph(
             about.tr.text(
-                "This dossier holds no register rows, no article 26 information sheet and no import file for other tools: "
-                "none was produced in this run."
+                "This dossier holds no register rows, no article 26 information sheet and no import file for other "
+                "tools: none was produced in this run."
             )
         ),
     )
@@ -326,15 +366,17 @@ def recheck(about: Material) -> tuple[Block, ...]:
         Commands(("grep '\"data.rows_missing\"' data/results.jsonl",)),
         paragraph(
             tr.text(
-                "All of it at once, offline: digests, signature, every planned check answered once, the verdicts judged "
-                "again from the measurements, this report rendered again and compared. FINGERPRINT is the signing "
+                "All of it at once, offline: digests, signature, every planned check answered once, the verdicts "
+                "judged again from the measurements, this report rendered again and compared. FINGERPRINT is the signing "
                 "key's, as its owner gave it to you by another way."
             )
         ),
         Commands((f"reversible evidence verify . --key {tr.text('FINGERPRINT')}",)),
         paragraph(tr.text("The data themselves, from the bundle:")),
         Commands(("reversible verify ../bundle",)),
-        Paragraph((Cell(tr.text("VERIFY.txt in the folder says how to check the signature with openssl alone.")),), "note"),
+        Paragraph(
+            (Cell(tr.text("VERIFY.txt in the folder says how to check the signature with openssl alone.")),), "note"
+        ),
     )
 
 
@@ -352,8 +394,14 @@ def glossary(about: Material) -> tuple[Block, ...]:
 
 
 TERMS = (
-    ("Bundle", "What left: the files in open formats, the witnesses and the digests, as one folder that explains itself."),
-    ("Witness", "What the source says about an asset by another route than the export: its own counts and fingerprints."),
+    (
+        "Bundle",
+        "What left: the files in open formats, the witnesses and the digests, as one folder that explains itself.",
+    ),
+    (
+        "Witness",
+        "What the source says about an asset by another route than the export: its own counts and fingerprints.",
+    ),
     ("Destination", "The provider or machine that receives the bundle and runs the verifiers and models."),
     ("Canary", "An attempt made on purpose: one that the isolation must refuse, and one that it must allow."),
     ("Sealed", "Frozen and hashed before the first byte left, so that a threshold cannot follow its result."),

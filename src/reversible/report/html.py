@@ -67,7 +67,9 @@ def _sections(about: Material) -> tuple[Section, ...]:
         for number, (name, (title, build)) in enumerate(_SECTIONS.items())
         if build is not None
     ]
-    made.append(Section(id="glossary", number=None, title=about.tr.text("Glossary"), blocks=conclusions.glossary(about)))
+    made.append(
+        Section(id="glossary", number=None, title=about.tr.text("Glossary"), blocks=conclusions.glossary(about))
+    )
     return tuple(made)
 
 

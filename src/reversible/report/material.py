@@ -140,6 +140,9 @@ class Material:
     def moment(self, value: Any) -> Cell:
         return Cell(self.tr.moment(value)) if isinstance(value, str) and value else self.recorded(None)
 
+    def day(self, value: Any) -> Cell:
+        return Cell(self.tr.day(str(value))) if value else self.recorded(None)
+
     def verdict(self, name: str) -> Cell:
         return Cell(f"{SYMBOLS.get(name, '?')}\u00a0{self.words.verdict(name)}", "verdict", code=name)
 
@@ -160,7 +163,7 @@ def _urgency(clause: Document) -> tuple[bool, int, str]:
 
 def _meets(value: Any, answer: Document) -> bool:
     value = tuple(value) if isinstance(value, list) else value
-    bound = answer.get("threshold")
+    bound: Any = answer.get("threshold")
     try:
         return satisfies(value, answer["op"], tuple(bound) if isinstance(bound, list) else bound)
     except ValueError:  # of another type than the threshold: the judge did not count it as an answer

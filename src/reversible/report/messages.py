@@ -7,7 +7,7 @@ dates are written by fixed patterns, so that two machines write the same bytes.
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
@@ -83,7 +83,7 @@ class Translator:
         return visible(value) if isinstance(value, str) else self.number(value)
 
     def number(self, value: float) -> str:
-        """Six significant digits for what is not whole: "1 234,5" or "1,234.5"; "1.2 × 10⁻⁷" when very small or large."""
+        """Six significant digits: "1 234,5" or "1,234.5"; "1.2 × 10⁻⁷" when very small or very large."""
         if isinstance(value, int):
             return f"{value:,}".replace(",", _GROUP[self.lang]).replace("-", "−")
         if math.isnan(value):
@@ -99,7 +99,9 @@ class Translator:
         whole, _, rest = f"{abs(Decimal(f'{value:.6g}')):f}".partition(".")
         rest = rest.rstrip("0")
         sign = "−" if value < 0 else ""
-        return f"{sign}{self.number(int(whole))}{_COMMA[self.lang]}{rest}" if rest else f"{sign}{self.number(int(whole))}"
+        return (
+            f"{sign}{self.number(int(whole))}{_COMMA[self.lang]}{rest}" if rest else f"{sign}{self.number(int(whole))}"
+        )
 
     def size(self, size_bytes: int) -> str:
         """Bytes, in the decimal multiples that providers bill in."""
@@ -144,7 +146,7 @@ class Translator:
         return typeset(words, self.lang)
 
     def _say(self, key: Key, facts: Mapping[str, Any]) -> str:
-        forms = self._messages.get(key, (key.text,))
+        forms = self._messages.get(key) or (typeset(key.text, "en"),)
         template = forms[-1] if len(forms) == 1 else forms[self._plural(facts.get("n"))]
         return _NAME.sub(lambda found: self._fact(found, facts), template)
 
@@ -173,9 +175,9 @@ def catalogue(lang: str) -> Mapping[Key, Forms]:
     messages: dict[Key, Forms] = {}
     for message in found:
         text = message.id if isinstance(message.id, str) else message.id[0]
-        forms: Iterable[str] = (message.string,) if isinstance(message.string, str) else message.string
+        forms = (message.string,) if isinstance(message.string, str) else tuple(message.string or ())
         said = tuple(typeset(form, lang) for form in forms)
-        if text and not message.fuzzy and all(said):
+        if text and not message.fuzzy and said and all(said):
             messages[Key(message.context or "", text)] = said
     return messages
 

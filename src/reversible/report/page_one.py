@@ -98,7 +98,9 @@ def _reach(about: Material, held: str) -> tuple[str, ...]:
     tr, reached = about.tr, str(about.run.get("level") or about.verdicts.get("level") or "N0")
     said = []
     if reached != held:
-        said.append(tr.text("The run itself reached {level}: {means}.", level=reached, means=about.words.level(reached)))
+        said.append(
+            tr.text("The run itself reached {level}: {means}.", level=reached, means=about.words.level(reached))
+        )
     if about.verdicts.get("simulated", about.run.get("simulated")):
         said.append(
             tr.text(
@@ -107,7 +109,9 @@ def _reach(about: Material, held: str) -> tuple[str, ...]:
             )
         )
     elif reached == "N4":
-        said.append(tr.text("N5 needs two rehearsals in 12 months inside the contract's clock, observed by a third party."))
+        said.append(
+            tr.text("N5 needs two rehearsals in 12 months inside the contract's clock, observed by a third party.")
+        )
     return tuple(said)
 
 
@@ -154,9 +158,7 @@ def _indices(about: Material) -> tuple[Chart, tuple[tuple[str, str, str], ...]]:
         79: tr.text("held at 79 at most: a blocking clause is NOT TESTED"),
     }.get(cap or 0, tr.text("no cap"))
     value = dossier.get("value")
-    papers = tr.text(
-        "{n} of {required} documents", n=dossier.get("accepted", 0), required=dossier.get("required", 0)
-    )
+    papers = tr.text("{n} of {required} documents", n=dossier.get("accepted", 0), required=dossier.get("required", 0))
     bars.append(Bar(label=names[1], start=0, width=value or 0.0, shown=papers, code="documents"))
     rows = ((names[0], shown, why), (names[1], papers, tr.text("never added to the measured index")))
     chart = Chart(
@@ -242,7 +244,9 @@ def _sealed(about: Material) -> Question:
     order = ("law", "standard", "supervisor", "contract", "default", "none")
     listed = ", ".join(f"{tr.label('basis', name)} {tr.number(basis[name])}" for name in order if basis[name])
     n = sum(basis.values())
-    cells.append(Cell(tr.text("{n} thresholds, by what they rest on: {listed}.", n=n, listed=listed or tr.text("none"))))
+    cells.append(
+        Cell(tr.text("{n} thresholds, by what they rest on: {listed}.", n=n, listed=listed or tr.text("none")))
+    )
     return Question(asked=tr.text("Were the thresholds sealed before the run?"), answer=(tuple(cells),))
 
 
@@ -261,14 +265,23 @@ def _who(about: Material) -> Question:
         else tr.text("The run records no operator; the seal names the key that signed.")
     )
     named = ", ".join(
-        tr.text("{name}: {said}", name=tr.label("role", name), said=str(who)) for name, who in sorted(roles.items()) if who
+        tr.text("{name}: {said}", name=tr.label("role", name), said=str(who))
+        for name, who in sorted(roles.items())
+        if who
     )
     second = tr.text("Roles written in the plan: {named}.", named=named or tr.text("none"))
     clause = about.clause_of("GOV-04")
     if clause is None or clause["verdict"] == "NOT_APPLICABLE":
         third = Cell(tr.text("Independence of the tester (GOV-04) is not asked by the chosen profiles, and not shown."))
-        return Question(asked=tr.text("Who ran it, and are they independent?"), answer=((Cell(first), Cell(second), third),))
-    cells = (Cell(first), Cell(second), Cell(tr.text("Independence of the tester (GOV-04):")), about.verdict(clause["verdict"]))
+        return Question(
+            asked=tr.text("Who ran it, and are they independent?"), answer=((Cell(first), Cell(second), third),)
+        )
+    cells = (
+        Cell(first),
+        Cell(second),
+        Cell(tr.text("Independence of the tester (GOV-04):")),
+        about.verdict(clause["verdict"]),
+    )
     return Question(asked=tr.text("Who ran it, and are they independent?"), answer=(cells,))
 
 
@@ -276,7 +289,9 @@ def _age(about: Material) -> Question:
     tr, days, changed = about.tr, about.of_run("plan.days_since_last_pass"), about.of_run("plan.major_change_since")
     cells = [Cell(tr.text("This run finished on {day}.", day=tr.day(str(about.run.get("finished_at") or "?"))))]
     if days is None:
-        cells.append(Cell(tr.text("No earlier pass is known to this dossier: the age of the last one was not measured.")))
+        cells.append(
+            Cell(tr.text("No earlier pass is known to this dossier: the age of the last one was not measured."))
+        )
     else:
         cells.append(Cell(tr.text("The last pass is {age} old.", age=about.value(days))))
     if changed is None:
@@ -298,10 +313,12 @@ def _followed(about: Material) -> Question:
     missed = _first_failed(about)
     chosen = missed or _closest(about)
     if chosen is None:
-        return Question(asked=asked, answer=((Cell(tr.text("There is none: nothing was measured against a threshold.")),),))
+        return Question(
+            asked=asked, answer=((Cell(tr.text("There is none: nothing was measured against a threshold.")),),)
+        )
     clause, answer = chosen
     seen = _line_of(about, answer)
-    chain = [
+    chain: list[tuple[Cell, ...]] = [
         (Cell(clause["id"], "code", ref=f"clause-{clause['id']}"), Cell(about.words.clause(clause["id"]).title)),
         (
             Cell(
@@ -351,7 +368,7 @@ def _margin(answer: Document) -> float:
     value, bound = answer["value"], answer.get("threshold")
     if not _is_number(value) or not _is_number(bound) or answer["op"] not in ("<=", ">=", "abs<=") or not bound:
         return math.inf
-    return abs(bound - abs(value)) / abs(bound)
+    return float(abs(bound - abs(value)) / abs(bound))
 
 
 def _is_number(value: Any) -> bool:

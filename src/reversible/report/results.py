@@ -133,7 +133,9 @@ def _long(about: Material, lines: Sequence[Document], caption: str) -> Table:
     rows, more = shorten([_line(about, line) for line in lines], MOST_ROWS)
     return Table(
         caption=caption,
-        heads=(tr.text("Asset"), tr.text("Measure"), tr.text("Value"), tr.text("Share measured"), tr.text("What was seen")),
+        heads=(
+            tr.text("Asset"), tr.text("Measure"), tr.text("Value"), tr.text("Share measured"), tr.text("What was seen"),
+        ),
         rows=rows,
         folded=tr.text("{name}: {said}", name=caption, said=len(lines)),
         more=tr.text("{n} more rows are in {path}.", n=more, path="data/results.jsonl") if more else "",
@@ -147,7 +149,9 @@ def _line(about: Material, line: Document) -> tuple[Cell, ...]:
         about.asset_name(line["asset"]),
         Cell(about.words.metric(line["metric"])),
         value if value.form == "status" else Cell(value.text, "number"),
-        Cell("–" if share is None else about.tr.value(int(share) if share == int(share) else share, "percent"), "number"),
+        Cell(
+            "–" if share is None else about.tr.value(int(share) if share == int(share) else share, "percent"), "number"
+        ),
         about.sentence(line),
     )
 
@@ -202,7 +206,8 @@ def _differences(about: Material) -> list[Block]:
 
     bars = tuple(
         Bar(
-            label=str(line["asset"]).rpartition(":")[2], start=0, width=at(value), shown=tr.number(float(line["value"])),
+            label=str(line["asset"]).rpartition(":")[2], start=0, width=at(value),
+            shown=tr.number(float(line["value"])),
             code="missed" if (metric, line["asset"]) in about.off else "phase",
         )
         for line, value in zip(lines, values, strict=True)

@@ -23,7 +23,7 @@ def identity(about: Material) -> tuple[Block, ...]:
         (tr.text("Customer"), (about.recorded(contract.get("customer")),)),
         (tr.text("Provider left"), (about.recorded(contract.get("provider")),)),
         (tr.text("Reference"), (about.recorded(contract.get("reference")),)),
-        (tr.text("Signed on"), (_day(about, contract.get("signed")),)),
+        (tr.text("Signed on"), (about.day(contract.get("signed")),)),
         (tr.text("Function and criticality"), (about.recorded(contract.get("function")),)),
         (tr.text("Run"), (about.recorded(about.run.get("run_id"), "code"),)),
         (tr.text("Started"), (about.moment(about.run.get("started_at")),)),
@@ -59,12 +59,8 @@ def _lines(rows: tuple[tuple[Cell, ...], ...]) -> tuple[Cell, ...]:
     """Several names with their meaning in one place."""
     cells: list[Cell] = []
     for number, (name, meaning) in enumerate(rows):
-        cells += [name, Cell(f"{meaning.text}{'' if number == len(rows) - 1 else ' ;' if len(rows) > 1 else ''}")]
+        cells += [*([Cell("·")] if number else []), name, meaning]
     return tuple(cells)
-
-
-def _day(about: Material, value: Any) -> Cell:
-    return Cell(about.tr.day(str(value))) if value else about.recorded(None)
 
 
 def scope(about: Material) -> tuple[Block, ...]:
@@ -180,9 +176,12 @@ def criteria(about: Material) -> tuple[Block, ...]:
             (tr.text("Sealed at"), (about.moment(about.plan.get("sealed_at")),)),
             (
                 tr.text("Before the first export"),
-                (Cell(about.shown("plan.criteria_sealed_before_run")), *((Cell("–"), about.sentence(line)) if line else ())),
+                (
+                    Cell(about.shown("plan.criteria_sealed_before_run")),
+                    *((Cell("–"), about.sentence(line)) if line else ()),
+                ),
             ),
-            (tr.text("Catalogue, state of"), (_day(about, about.words.as_of),)),
+            (tr.text("Catalogue, state of"), (about.day(about.words.as_of),)),
             (tr.text("Thresholds"), (Cell(tr.number(len(every))),)),
         )
     )
@@ -243,7 +242,9 @@ def method(about: Material) -> tuple[Block, ...]:
                 tr.text("Export to open formats; the source is asked again by another route (the witness)."),
                 tr.text("Ship to the destination's storage, read back, compare every byte."),
                 tr.text("Re-run: verifiers and models work from the files alone, cut off from the source."),
-                tr.text("Judge: sealed thresholds turn measurements into verdicts; whoever has the dossier can repeat it."),
+                tr.text(
+                    "Judge: sealed thresholds turn measurements into verdicts; whoever has the dossier can repeat it."
+                ),
             )
         )
     )
@@ -263,7 +264,9 @@ def method(about: Material) -> tuple[Block, ...]:
     versions = Table(
         caption=tr.text("Software of the run"),
         heads=(tr.text("Package"), tr.text("Version")),
-        rows=tuple((code(name), foreign(version)) for name, version in sorted((about.run.get("versions") or {}).items())),
+        rows=tuple(
+            (code(name), foreign(version)) for name, version in sorted((about.run.get("versions") or {}).items())
+        ),
         folded=tr.text("Software versions"),
     )
     return (steps, facts, checks, versions)
@@ -284,7 +287,10 @@ def places(about: Material) -> tuple[Block, ...]:
         ),
     )
     destination = Facts(
-        tuple((tr.label("destination", name), (about.recorded(value),)) for name, value in _flat(about.run.get("destination") or {}))
+        tuple(
+            (tr.label("destination", name), (about.recorded(value),))
+            for name, value in _flat(about.run.get("destination") or {})
+        )
         or ((tr.text("Destination"), (about.recorded(None),)),)
     )  # fmt: skip
     fence = Facts(
@@ -351,7 +357,8 @@ def timeline(about: Material) -> tuple[Block, ...]:
                 caption=tr.text("Journal of the run"),
                 heads=(tr.text("Time"), tr.text("Event")),
                 rows=tuple(
-                    (about.moment(one.get("at")), Cell(tr.label("event", str(one.get("event"))))) for one in events[:MOST_ROWS]
+                    (about.moment(one.get("at")), Cell(tr.label("event", str(one.get("event")))))
+                    for one in events[:MOST_ROWS]
                 ),
                 folded=tr.text("Journal of the run: {n} entries", n=len(events)),
                 more=_more(about, max(0, len(events) - MOST_ROWS), "data/run.json"),
@@ -375,7 +382,7 @@ def _phase_table(about: Material, phases: tuple[Document, ...]) -> Table:
             Cell(tr.label("phase", one["name"])),
             Cell(tr.duration(float(one["seconds"])), "number"),
             Cell(tr.value(round(100 * float(one["seconds"]) / total) if total else 0, "percent"), "number"),
-            Cell(tr.text("not recorded") if one.get("peak_mib") is None else f"{tr.number(round(one['peak_mib']))}\u00a0MiB", "number"),
+            Cell(_mebibytes(about, one.get("peak_mib")), "number"),
         )
         for one in phases
     ]  # fmt: skip
@@ -385,6 +392,10 @@ def _phase_table(about: Material, phases: tuple[Document, ...]) -> Table:
         heads=(tr.text("Phase"), tr.text("Duration"), tr.text("Share"), tr.text("Peak memory")),
         rows=tuple(rows),
     )
+
+
+def _mebibytes(about: Material, amount: float | None) -> str:
+    return about.tr.text("not recorded") if amount is None else f"{about.tr.number(round(amount))}\u00a0MiB"
 
 
 def _waterfall(about: Material, phases: tuple[Document, ...]) -> Chart:

@@ -12,6 +12,7 @@ from reversible.report.words import SYMBOLS, VERDICTS
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 _PLACES = 10  # of one missed check; all of them are in the report and in data/results.jsonl
 _STYLES = {
@@ -27,8 +28,8 @@ _STYLES = {
 _ASCII = str.maketrans(
     {
         "✗": "X", "✓": "+", "○": "?", "□": "D", "◐": "~", "■": "d", "–": "-", "−": "-", "≤": "<=", "≥": ">=", "≠": "!=",
-        "×": "x", "…": "...", "’": "'", "«": '"', "»": '"', "\u00a0": " ", "\u202f": " ", "∞": "inf", "œ": "oe", "Œ": "OE",
-        "→": "->", "₂": "2", "€": "EUR",
+        "×": "x", "…": "...", "’": "'", "«": '"', "»": '"', "\u00a0": " ", "\u202f": " ", "∞": "inf", "œ": "oe",
+        "Œ": "OE", "→": "->", "₂": "2", "€": "EUR",
     }
 )  # fmt: skip
 _DIGITS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
@@ -120,9 +121,7 @@ class _Printer:
             cap = f" ({tr.text('cap {cap}', cap=index['cap'])})" if index.get("cap") is not None else ""
             shown = tr.text("{low} to {high} of 100", low=round(low), high=round(high))
             self._line(tr.text("{name}: {said}", name=tr.text("Measured index"), said=f"{shown}{cap}"))
-        shown = tr.text(
-            "{n} of {required} documents", n=papers.get("accepted", 0), required=papers.get("required", 0)
-        )
+        shown = tr.text("{n} of {required} documents", n=papers.get("accepted", 0), required=papers.get("required", 0))
         self._line(tr.text("{name}: {said}", name=tr.text("Dossier index"), said=shown))
         if about.verdicts.get("simulated", about.run.get("simulated")):
             self._line(tr.text("A stand-in destination shows N3 at most: this machine is not a European provider."))
@@ -237,7 +236,7 @@ def _worst_first(clauses: Sequence[Document]) -> list[Document]:
     )
 
 
-def _styled(text: str, style: str) -> object:
+def _styled(text: str, style: str) -> "Text":
     from rich.text import Text
 
     return Text(text, style=style)

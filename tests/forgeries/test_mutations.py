@@ -1,0 +1,128 @@
+"""Does any single mutation of a dossier get through, or break the verifier?"""
+
+import hashlib
+import random
+import tracemalloc
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import workshop
+
+from reversible.bundle import bag
+from reversible.evidence import dossier, snapshot
+from reversible.evidence.keys import Pinned, SigningKey
+from reversible.evidence.snapshot import Snapshot
+from reversible.evidence.verify import Expected, Outcome, examine
+
+MUTATIONS = 5_000
+SEED = 20261124
+
+
+@pytest.fixture(scope="module")
+def files(reported: Path) -> Snapshot:
+    """Every byte of the genuine dossier, in memory: a mutation costs one hash, not one directory."""
+    return snapshot.take(reported, keep=lambda path: True)
+
+
+def mutate(content: bytes, dice: random.Random) -> bytes:
+    at = dice.randrange(len(content) + 1)
+    some = bytes(dice.randrange(256) for _ in range(dice.randint(1, 4)))
+    match dice.choice(("flip", "insert", "delete", "cut", "swap", "append", "digit", "repeat")):
+        case "flip" if content:
+            at %= len(content)
+            return content[:at] + bytes([content[at] ^ 1 << dice.randrange(8)]) + content[at + 1 :]
+        case "insert":
+            return content[:at] + some + content[at:]
+        case "delete":
+            return content[:at] + content[at + dice.randint(1, 8) :]
+        case "cut":
+            return content[:at]
+        case "swap":
+            far = dice.randrange(len(content) + 1)
+            low, high = sorted((at, far))
+            return content[high:] + content[low:high] + content[:low]
+        case "digit":
+            places = [place for place, byte in enumerate(content[at : at + 400], at) if chr(byte).isdigit()]
+            if places:
+                place = dice.choice(places)
+                return content[:place] + str(dice.randrange(10)).encode() + content[place + 1 :]
+        case "repeat":
+            return content[:at] + content[at : at + 40] + content[at:]
+    return content + some
+
+
+def test_every_one_of_five_thousand_mutations_is_rejected(files: Snapshot, key: SigningKey) -> None:
+    dice = random.Random(SEED)
+    pinned, paths = Pinned(key.fingerprint), sorted(files.contents)
+    accepted, by_step, tried = [], Counter[str](), 0
+    while tried < MUTATIONS:
+        path = dice.choice(paths)
+        content = mutate(files.contents[path], dice)
+        if content == files.contents[path]:
+            continue
+        tried += 1
+        altered = Snapshot(
+            {**files.digests, path: hashlib.sha256(content).hexdigest()}, {**files.contents, path: content}, ()
+        )
+        found = examine(altered, pinned=pinned, expected=Expected(), at=workshop.NOW)
+        broken = [step.detail for step in found.steps if "cannot be computed" in step.detail]
+
+        assert not broken, (path, content, broken)
+        by_step.update(step.id for step in found.steps if step.outcome is Outcome.FAILED)
+        if found.exit_status != 5:
+            accepted.append((path, content))
+
+    assert accepted == []
+    assert {"manifests", "digests", "seal", "key", "signature"} <= set(by_step)
+
+
+def test_mutations_that_are_resealed_never_break_the_verifier(files: Snapshot, key: SigningKey) -> None:
+    """The manifests follow the mutation, as an insider's would: the parsers see every mutated byte."""
+    dice = random.Random(SEED + 1)
+    pinned = Pinned(key.fingerprint)
+    verified = []
+    for _ in range(1_500):
+        path = dice.choice(dossier.DOCUMENTS[:5])
+        content = mutate(files.contents[path], dice)
+        if content == files.contents[path]:
+            continue
+        altered = relisted(files, path, content)
+        found = examine(altered, pinned=pinned, expected=Expected(), at=workshop.NOW)
+        if not any(step.outcome is Outcome.FAILED and step.id != "subject" for step in found.steps):
+            verified.append((path, content))
+
+    assert verified == []  # the summary alone, which quotes every digest, tells each of them
+
+
+def relisted(files: Snapshot, path: str, content: bytes) -> Snapshot:
+    """The dossier with one file changed and both manifests written anew."""
+    digests = {**files.digests, path: hashlib.sha256(content).hexdigest()}
+    contents = {**files.contents, path: content}
+    payload = sorted(one for one in digests if one.startswith("data/"))
+    for name, listed in ((bag.MANIFEST, payload), (bag.TAG_MANIFEST, sorted(dossier.TAGS))):
+        contents[name] = "".join(f"{digests[one]}  {one}\n" for one in listed).encode()
+        digests[name] = hashlib.sha256(contents[name]).hexdigest()
+    return Snapshot(digests, contents, ())
+
+
+def test_a_raw_record_is_hashed_in_blocks_and_not_kept(genuine: Path, key: SigningKey) -> None:
+    with (genuine / "data/raw/large.bin").open("wb") as file:
+        file.truncate(64 << 20)
+    workshop.remanifest(genuine)
+    tracemalloc.start()
+    taken = snapshot.take(genuine, keep=lambda path: not path.startswith("data/raw/"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert "data/raw/large.bin" in taken.digests
+    assert peak < 16 << 20
+
+
+def test_a_document_over_the_limit_is_named_and_not_read(genuine: Path, key: SigningKey) -> None:
+    with (genuine / dossier.RUN).open("r+b") as file:
+        file.truncate(snapshot.KEPT_LIMIT + 1)
+    taken = snapshot.take(genuine, keep=lambda path: True)
+
+    assert dossier.RUN not in taken.contents
+    assert any(dossier.RUN in oddity for oddity in taken.oddities)
