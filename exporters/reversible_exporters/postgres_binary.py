@@ -214,7 +214,9 @@ def _numeric(data: Bytes, at: Places, length: Places, settings: Mapping[str, int
         digit = _integers(data, at[rows] + 8 + 2 * n, 2)
         power = 4 * (weight[rows] - n) + scale
         if wide:
-            total[rows] += [_shifted(int(one), int(by)) for one, by in zip(digit, power, strict=True)]
+            terms = np.empty(len(rows), object)  # numpy would make floats of a list of ints around 2**63
+            terms[:] = [_shifted(int(one), int(by)) for one, by in zip(digit, power, strict=True)]
+            total[rows] += terms
         else:
             total[rows] += np.where(
                 power >= 0, digit * _POWERS[np.clip(power, 0, 18)], digit // _POWERS[np.clip(-power, 0, 18)]

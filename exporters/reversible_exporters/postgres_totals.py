@@ -51,6 +51,8 @@ def totals(session: Session, source: str, columns: Sequence[Column]) -> tuple[in
 
 def _measure(session: Session, column: Column) -> tuple[str, str]:
     stored = column.stored
+    if column.base == "oid":  # PostgreSQL sums no oid
+        return "value", f"{column.quoted}::bigint"
     known = _MEASURE.get(stored.family.partition(":")[0])
     if known is not None:
         return known[0], known[1].format(c=column.quoted)

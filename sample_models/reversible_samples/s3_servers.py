@@ -29,7 +29,13 @@ _GUARD = """
 exec 3<&0
 "$@" </dev/null 3<&- &
 server=$!
-{ read -r _ <&3; kill -TERM $server; sleep 5; kill -KILL $server; } 2>/dev/null &
+{
+    read -r _ <&3
+    kill -TERM $server
+    for _ in 1 2 3 4 5; do kill -0 $server && sleep 1; done
+    kill -KILL $server
+    rm -rf "$TMPDIR"  # the private one that start() made
+} 2>/dev/null &
 wait $server
 """
 

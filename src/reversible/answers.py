@@ -109,8 +109,9 @@ class Measurements:
     ) -> None:
         self._metrics = catalogue.metrics
         self._facts = facts
+        self._checks = frozenset(planned)
         self._planned: dict[str, list[str | None]] = {}
-        for metric, asset in sorted(set(planned), key=lambda pair: (pair[0], pair[1] or "")):
+        for metric, asset in sorted(self._checks, key=lambda pair: (pair[0], pair[1] or "")):
             if self._metric(metric).typed:
                 raise EvidenceError(f"{metric} is typed by a person: no check can be planned for it", hint=_HINT)
             self._planned.setdefault(metric, []).append(asset)
@@ -156,7 +157,7 @@ class Measurements:
     def _take(self, finding: Finding) -> None:
         key = (finding.metric, finding.asset)
         named = f"{finding.metric} on {finding.asset or 'the whole run'}"
-        if finding.asset not in self._planned.get(finding.metric, ()):
+        if key not in self._checks:
             raise EvidenceError(f"{named}: a result that was not planned", hint=_HINT)
         if key in self._findings:
             raise EvidenceError(f"{named}: two results for one planned check", hint=_HINT)
@@ -187,12 +188,17 @@ class Measurements:
         assets = self._planned.get(metric.id, [])
         if not assets:
             return _open(criterion, metric, threshold, Reason(NOT_PLANNED, {"metric": metric.id}))
-        found = [(asset, self._findings.get((metric.id, asset))) for asset in assets]
-        answering = [one for _, one in found if one is not None and _answers(one, metric, criterion, threshold)]
-        missed = [one for one in answering if not _holds(one, criterion, threshold)]
+        answering: list[Finding] = []
+        without: list[tuple[str | None, Finding | None]] = []
+        for asset in assets:
+            finding = self._findings.get((metric.id, asset))
+            if finding is not None and _answers(finding, metric, criterion):
+                answering.append(finding)
+            else:
+                without.append((asset, finding))
+        missed = any(not _holds(one, criterion, threshold) for one in answering)
         if missed:
             return _settled(criterion, metric, threshold, answering)
-        without = [(asset, one) for asset, one in found if one is None or one not in answering]
         if without:
             return replace(
                 _open(criterion, metric, threshold, _why(metric, without, len(assets))),
@@ -223,7 +229,7 @@ def shown(value: Value | None) -> Scalar:
     return value
 
 
-def _answers(finding: Finding, metric: Metric, criterion: Criterion, threshold: Value | None) -> bool:
+def _answers(finding: Finding, metric: Metric, criterion: Criterion) -> bool:
     """Whether a finding answers at all. NaN, a wrong type, and an infinity on the good side answer nothing."""
     if finding.value is None or not fits(finding.value, metric.type):
         return False

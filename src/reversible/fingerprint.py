@@ -226,8 +226,8 @@ class Differences:
 
 
 def buckets_for(rows: int) -> int:
-    """A power of two near the number of rows, from 1 to 65,536: about one row per bucket as long as it goes."""
-    return min(MAX_BUCKETS, 1 << max(0, rows - 1).bit_length())
+    """The power of two from eight per row, from 1 to 65,536: in a small table a differing bucket names one row."""
+    return min(MAX_BUCKETS, 1 << max(0, 8 * rows - 1).bit_length())
 
 
 def fingerprint(

@@ -101,12 +101,23 @@ def judge_run(
         simulated=_simulated(run, measurements),
         measured_on=measured_on,
         at=at or measured_on,
+        moot=_moot(plan, inventory),
     )
     of_clause: dict[str, list[Criterion]] = {}
     for criterion in criteria:
         of_clause.setdefault(criterion.clause, []).append(criterion)
     verdicts = [judge(clause, of_clause.get(clause.id, []), given) for clause in catalogue.clauses.values()]
     return _document(verdicts, catalogue, given)
+
+
+def _moot(plan: Document, inventory: Sequence[Document]) -> frozenset[str]:
+    """The metrics that only assets of other kinds could answer than the inventory has, left-out ones included."""
+    present = {asset["kind"] for asset in inventory}
+    asked: dict[str, set[str]] = {}
+    for verifier in plan["verifiers"].values():
+        for metric in verifier["metrics"]:
+            asked.setdefault(metric, set()).update(verifier["kinds"])
+    return frozenset(metric for metric, kinds in asked.items() if present and not kinds & present)
 
 
 def exit_status(verdicts: Sequence[ClauseVerdict], reached: ProofLevel) -> int:

@@ -15,6 +15,9 @@ Where the text leaves room it was read so, always on the side that shows less:
   destination (N4, N5) and those alone: content is compared and a model re-run without its source on a laptop as
   well as anywhere. The rule speaks of measurements: it does not touch a clause where only typed numbers hold.
 - Rule 6. A document counts when a named person accepted it, `validity_days` ago at most.
+- Rules 2 to 8 leave a check out when its metric is measured only on kinds of asset of which the whole inventory has
+  none, left-out ones included: a vendor without buckets has no object to compare (docs/adr/0006). At least one required
+  check of the clause must remain; where none would, all stay, and stay unanswered.
 - Rule 7. A check that only reports is not true or false; neither it nor a sampled optional one lifts DOCUMENTED.
 """
 
@@ -57,7 +60,10 @@ class Received:
 
 @dataclass(frozen=True, kw_only=True)
 class Circumstances:
-    """What a verdict depends on beside the criteria. `at` is the day of judging, `measured_on` the run's."""
+    """What a verdict depends on beside the criteria. `at` is the day of judging, `measured_on` the run's.
+
+    `moot`: metrics that no asset of the whole inventory could answer, for it has none of their kinds.
+    """
 
     catalogue: Catalogue
     profiles: frozenset[str]
@@ -68,6 +74,7 @@ class Circumstances:
     simulated: bool
     measured_on: date
     at: date
+    moot: frozenset[str] = frozenset()
 
     @property
     def reached(self) -> ProofLevel:
@@ -362,10 +369,12 @@ def _answers(
 ) -> tuple[Answer, ...]:
     accepted = {one.id for one in documents if one.status == "accepted"}
     until = given.measured_on + timedelta(days=clause.validity_days)
+    counting = [criterion for criterion in criteria if _counts(clause, criterion, given)]
+    remaining = [criterion for criterion in counting if criterion.metric not in given.moot]
+    if any(criterion.required and criterion.decides for criterion in remaining):
+        counting = remaining
     found = []
-    for criterion in criteria:
-        if not _counts(clause, criterion, given):
-            continue
+    for criterion in counting:
         bound = (
             None if criterion.unless is None or criterion.unless.document not in accepted else criterion.unless.value
         )

@@ -15,7 +15,7 @@ import workshop
 
 from reversible.bundle import bag
 from reversible.errors import DestinationError, EvidenceError
-from reversible.evidence import dossier, keys, recipe
+from reversible.evidence import contents, dossier, keys, recipe
 from reversible.evidence.keys import SigningKey
 from reversible.evidence.verify import Expected, verify
 
@@ -41,7 +41,7 @@ def test_a_key_file_pins_as_well_as_a_fingerprint(genuine: Path, key: SigningKey
 
 
 def test_what_the_reader_expects_is_compared(genuine: Path, key: SigningKey) -> None:
-    plan = bag.sha256_file(genuine / dossier.PLAN)
+    plan = bag.sha256_file(genuine / contents.PLAN)
     good = Expected(organisation="Boutique Lumière", plan_sha256=plan, max_age_days=1)
     found = verify(genuine, pinned=key.fingerprint, expected=good, at=workshop.NOW)
     assert all(step.outcome == "passed" for step in found.steps)
@@ -134,7 +134,7 @@ def test_the_printed_recipe_accepts_the_genuine_dossier(genuine: Path, key: Sign
 
 
 def _one_digit(root: Path) -> None:
-    workshop.edit(root, dossier.RESULTS, lambda lines: lines[0].update(value=1))
+    workshop.edit(root, contents.RESULTS, lambda lines: lines[0].update(value=1))
 
 
 RECIPE_FORGERIES = {
@@ -145,13 +145,13 @@ RECIPE_FORGERIES = {
     "a file less": lambda root, key: (root / "data/raw/fence.jsonl").unlink(),
     "a hidden file": lambda root, key: (root / ".hidden").write_text("x"),
     "a stray file beside the seal": lambda root, key: (root / "seal/more.json").write_text("x"),
-    "a link for a file": lambda root, key: _to_link(root / dossier.RUN),
-    "the key of a stranger": lambda root, key: (root / dossier.SIGNER).write_bytes(key.public.pem),
+    "a link for a file": lambda root, key: _to_link(root / contents.RUN),
+    "the key of a stranger": lambda root, key: (root / contents.SIGNER).write_bytes(key.public.pem),
     "a second signature": lambda root, key: _twice(root),
     "the seal of another dossier": lambda root, key: workshop.reseal(
         root, key, change=lambda said: said["subject"][0]["digest"].update(sha256="0" * 64)
     ),
-    "no seal": lambda root, key: (root / dossier.SEAL).unlink(),
+    "no seal": lambda root, key: (root / contents.SEAL).unlink(),
 }
 
 
@@ -161,9 +161,9 @@ def _to_link(path: Path) -> None:
 
 
 def _twice(root: Path) -> None:
-    document = json.loads((root / dossier.SEAL).read_bytes())
+    document = json.loads((root / contents.SEAL).read_bytes())
     document["dsseEnvelope"]["signatures"] *= 2
-    (root / dossier.SEAL).write_text(json.dumps(document))
+    (root / contents.SEAL).write_text(json.dumps(document))
 
 
 @pytest.mark.parametrize("forge", RECIPE_FORGERIES.values(), ids=RECIPE_FORGERIES.keys())
@@ -176,7 +176,7 @@ def test_the_printed_recipe_refuses_a_forgery(genuine: Path, key: SigningKey, st
 
 
 def test_the_printed_recipe_refuses_a_statement_that_hides_a_failed_clause(genuine: Path, key: SigningKey) -> None:
-    workshop.edit(genuine, dossier.VERDICTS, lambda found: found["clauses"][0].update(verdict="FAILED"))
+    workshop.edit(genuine, contents.VERDICTS, lambda found: found["clauses"][0].update(verdict="FAILED"))
     workshop.reseal(genuine, key, change=lambda said: said["predicate"].update(failedTests=[]))
 
     assert by_recipe(genuine, key.fingerprint).returncode != 0
@@ -186,10 +186,10 @@ def test_the_printed_recipe_refuses_a_statement_that_hides_a_failed_clause(genui
 
 
 def test_a_dossier_never_takes_the_place_of_another(genuine: Path, key: SigningKey) -> None:
-    before = bag.sha256_file(genuine / dossier.SEAL)
+    before = bag.sha256_file(genuine / contents.SEAL)
     with pytest.raises(EvidenceError, match="exists already"):
         workshop.write(genuine, key)
-    assert bag.sha256_file(genuine / dossier.SEAL) == before
+    assert bag.sha256_file(genuine / contents.SEAL) == before
 
 
 def test_what_cannot_be_sealed_leaves_nothing(tmp_path: Path, key: SigningKey) -> None:
@@ -244,7 +244,7 @@ def test_the_command_says_verified_rejected_or_integrity_only(genuine: Path, key
     assert keys.in_groups(key.fingerprint)[:9] in alone.stdout
     report = json.loads(rejected.stdout)
     assert report["conclusion"] == "rejected"
-    assert any(dossier.RESULTS in step["detail"] for step in report["steps"] if step["outcome"] == "failed")
+    assert any(contents.RESULTS in step["detail"] for step in report["steps"] if step["outcome"] == "failed")
 
 
 def test_the_command_shows_what_a_dossier_says_without_vouching_for_it(genuine: Path) -> None:

@@ -11,7 +11,7 @@ import workshop
 
 from reversible import clauses
 from reversible.bundle import bag
-from reversible.evidence import dossier, keys, recipe, seal
+from reversible.evidence import contents, dossier, keys, recipe, seal
 from reversible.evidence.keys import SigningKey
 from reversible.evidence.verify import Expected, verify
 
@@ -55,7 +55,7 @@ def line(metric: str, **changes: Any) -> Callable[[list[dict[str, Any]]], None]:
 
 def statement_bytes(change: Callable[[bytes], bytes]) -> Forge:
     def forge(root: Path, key: SigningKey) -> None:
-        found = seal.read((root / dossier.SEAL).read_bytes())
+        found = seal.read((root / contents.SEAL).read_bytes())
         workshop.put_seal(root, change(found.payload), key)
 
     return forge
@@ -67,9 +67,9 @@ def verdict(of: str, becomes: str) -> Callable[[dict[str, Any]], None]:
 
 def another_catalogue(root: Path, key: SigningKey) -> None:
     """Ease a threshold in the catalogue itself, and let plan, criteria and verdicts follow."""
-    content = (root / dossier.CATALOGUE).read_bytes() + b"# eased\n"
-    (root / dossier.CATALOGUE).write_bytes(content)
-    workshop.edit(root, dossier.PLAN, lambda plan: plan.update(catalogue_sha256=clauses.load(content).sha256))
+    content = (root / contents.CATALOGUE).read_bytes() + b"# eased\n"
+    (root / contents.CATALOGUE).write_bytes(content)
+    workshop.edit(root, contents.PLAN, lambda plan: plan.update(catalogue_sha256=clauses.load(content).sha256))
     workshop.rejudge(root)
     workshop.reseal(root, key)
 
@@ -87,64 +87,68 @@ def with_report(change: Callable[[bytes], bytes]) -> Forge:
 FORGERIES: dict[str, tuple[Forge, str, str]] = {
     # name: (what is done, the step that must say no, what it must say)
     "one digit of a result": (
-        documents(dossier.RESULTS, line("data.rows_missing", value=1)), "verdicts", "not what the rules make",
+        documents(contents.RESULTS, line("data.rows_missing", value=1)), "verdicts", "not what the rules make",
     ),
     "a measured clause called proven": (
-        documents(dossier.VERDICTS, verdict("PARTIAL", "PROVEN")), "verdicts", "is PARTIAL",
+        documents(contents.VERDICTS, verdict("PARTIAL", "PROVEN")), "verdicts", "is PARTIAL",
     ),
     "an untested clause called proven": (
-        documents(dossier.VERDICTS, verdict("NOT_TESTED", "PROVEN")), "verdicts", "is NOT_TESTED, not PROVEN",
+        documents(contents.VERDICTS, verdict("NOT_TESTED", "PROVEN")), "verdicts", "is NOT_TESTED, not PROVEN",
     ),
     "a clause left out of the verdicts": (
-        documents(dossier.VERDICTS, lambda found: found["clauses"].pop(0)), "verdicts", "left out",
+        documents(contents.VERDICTS, lambda found: found["clauses"].pop(0)), "verdicts", "left out",
     ),
     "another exit status": (
-        documents(dossier.VERDICTS, lambda found: found.update(exit_status=0)), "verdicts", "exit_status",
+        documents(contents.VERDICTS, lambda found: found.update(exit_status=0)), "verdicts", "exit_status",
     ),
     "a better index": (
-        documents(dossier.VERDICTS, lambda found: found["measured_index"].update(high=100)),
+        documents(contents.VERDICTS, lambda found: found["measured_index"].update(high=100)),
         "verdicts", "measured_index",
     ),
-    "a check left out": (documents(dossier.RESULTS, lambda lines: lines[1:]), "answers", "no answer to"),
-    "a check answered twice": (documents(dossier.RESULTS, lambda lines: [lines[0], *lines]), "answers", "two answers"),
+    "a check left out": (documents(contents.RESULTS, lambda lines: lines[1:]), "answers", "no answer to"),
+    "a check answered twice": (documents(contents.RESULTS, lambda lines: [lines[0], *lines]), "answers", "two answers"),
     "an answer that nobody planned": (
-        documents(dossier.RESULTS, lambda lines: [*lines, {**lines[0], "asset": "shop:table:public.sessions"}]),
+        documents(contents.RESULTS, lambda lines: [*lines, {**lines[0], "asset": "shop:table:public.sessions"}]),
         "answers", "nobody planned",
     ),
     "an asset hidden from the inventory": (
-        documents(dossier.INVENTORY, lambda assets: assets[1:]), "answers", "nobody planned",
+        documents(contents.INVENTORY, lambda assets: assets[1:]), "answers", "nobody planned",
     ),
-    "an asset twice": (documents(dossier.INVENTORY, lambda assets: [*assets, assets[0]]), "documents", "twice"),
+    "an asset twice": (documents(contents.INVENTORY, lambda assets: [*assets, assets[0]]), "documents", "twice"),
     "a status of its own": (
-        documents(dossier.RESULTS, line("data.rows_extra", status="skipped")), "documents", "skipped",
+        documents(contents.RESULTS, line("data.rows_extra", status="skipped")), "documents", "skipped",
     ),
     "measured, but no value": (
-        documents(dossier.RESULTS, line("data.rows_missing", value=None)), "documents", "its status is measured",
+        documents(contents.RESULTS, line("data.rows_missing", value=None)), "documents", "its status is measured",
     ),
     "not run, but a value": (
-        documents(dossier.RESULTS, line("data.rows_missing", status="not-run")), "documents", "its status is not-run",
+        documents(contents.RESULTS, line("data.rows_missing", status="not-run")), "documents", "its status is not-run",
     ),
     "more than the whole scope covered": (
-        documents(dossier.RESULTS, line("data.rows_missing", coverage=1.5)), "documents", "coverage",
+        documents(contents.RESULTS, line("data.rows_missing", coverage=1.5)), "documents", "coverage",
     ),
     "a member more in a result": (
-        documents(dossier.RESULTS, line("data.rows_missing", ignore=True)), "documents", "not those of a finding",
+        documents(contents.RESULTS, line("data.rows_missing", ignore=True)), "documents", "not those of a finding",
     ),
     "a criterion left out of the plan": (
-        documents(dossier.PLAN, lambda plan: plan["criteria"].pop(0)), "criteria", "not those that the exit plan",
+        documents(contents.PLAN, lambda plan: plan["criteria"].pop(0)), "criteria", "not those that the exit plan",
     ),
     "a criterion eased in the sealed plan alone": (
-        documents(dossier.PLAN, eased, rejudged=True), "criteria", "not those that the exit plan",
+        documents(contents.PLAN, eased, rejudged=True), "criteria", "not those that the exit plan",
     ),
     "a profile left out of the sealed plan alone": (
-        documents(dossier.PLAN, lambda plan: plan.update(profiles=[])), "criteria", "profiles",
+        documents(contents.PLAN, lambda plan: plan.update(profiles=[])), "criteria", "profiles",
     ),
     "a flag that the exit plan does not have": (
-        documents(dossier.PLAN, lambda plan: plan.update(flags=["test_version"])), "criteria", "flags",
+        documents(contents.PLAN, lambda plan: plan.update(flags=["test_version"])), "criteria", "flags",
+    ),
+    "a fact that the exit plan does not state": (
+        documents(contents.PLAN, lambda plan: plan.update(facts={"contract.notice_days": 30}), rejudged=True),
+        "criteria", "facts",
     ),
     "a catalogue of its own": (another_catalogue, "catalogue", "comes with the catalogue"),
     "a catalogue that was not sealed": (
-        raw(dossier.CATALOGUE, lambda content: content + b"# eased\n"), "catalogue", "the plan sealed the catalogue",
+        raw(contents.CATALOGUE, lambda content: content + b"# eased\n"), "catalogue", "the plan sealed the catalogue",
     ),
     "PASSED over what is not": (
         said(lambda statement: statement["predicate"].update(result="PASSED")), "summary", "result",
@@ -196,13 +200,13 @@ FORGERIES: dict[str, tuple[Forge, str, str]] = {
         raw(f"data/bundle/{bag.MANIFEST}", lambda content: content.replace(b"0", b"1")), "bundle", "not the one",
     ),
     "a plan sealed after the export": (
-        documents(dossier.PLAN, lambda plan: plan.update(sealed_at=workshop.FINISHED.isoformat())), "times", "before",
+        documents(contents.PLAN, lambda plan: plan.update(sealed_at=workshop.FINISHED.isoformat())), "times", "before",
     ),
     "an end before the start": (
-        documents(dossier.RUN, lambda run: run.update(finished_at="2026-11-24T08:59:00+00:00")), "times", "before",
+        documents(contents.RUN, lambda run: run.update(finished_at="2026-11-24T08:59:00+00:00")), "times", "before",
     ),
     "an event after the end": (
-        documents(dossier.RUN, lambda run: run["events"][1].update(at="2026-11-24T10:00:00+00:00")), "times", "before",
+        documents(contents.RUN, lambda run: run["events"][1].update(at="2026-11-24T10:00:00+00:00")), "times", "before",
     ),
     "sealed before the run ended": (
         lambda root, key: workshop.reseal(root, key, at=workshop.FINISHED - timedelta(seconds=1)), "times", "before",
@@ -211,22 +215,22 @@ FORGERIES: dict[str, tuple[Forge, str, str]] = {
         lambda root, key: workshop.reseal(root, key, at=workshop.NOW + timedelta(days=7)), "times", "to come",
     ),
     "NaN in the run": (
-        raw(dossier.RUN, lambda content: content.replace(b'"bytes": 4096', b'"bytes": NaN')), "documents", "NaN",
+        raw(contents.RUN, lambda content: content.replace(b'"bytes": 4096', b'"bytes": NaN')), "documents", "NaN",
     ),
     "a key twice in the plan": (
-        raw(dossier.PLAN, lambda content: content.replace(b"{", b'{"tool": "x",', 1)), "documents", "twice",
+        raw(contents.PLAN, lambda content: content.replace(b"{", b'{"tool": "x",', 1)), "documents", "twice",
     ),
     "a byte order mark before the verdicts": (
-        raw(dossier.VERDICTS, lambda content: b"\xef\xbb\xbf" + content), "documents", "byte order mark",
+        raw(contents.VERDICTS, lambda content: b"\xef\xbb\xbf" + content), "documents", "byte order mark",
     ),
     "another layout of the plan": (
-        raw(dossier.PLAN, lambda content: json.dumps(json.loads(content)).encode()), "documents", "one way",
+        raw(contents.PLAN, lambda content: json.dumps(json.loads(content)).encode()), "documents", "one way",
     ),
-    "a blank line among the results": (raw(dossier.RESULTS, lambda content: content + b"\n"), "documents", "not JSON"),
+    "a blank line among the results": (raw(contents.RESULTS, lambda content: content + b"\n"), "documents", "not JSON"),
     "a plan of another format": (
-        documents(dossier.PLAN, lambda plan: plan.update(format="reversible-plan/0")), "documents", "format",
+        documents(contents.PLAN, lambda plan: plan.update(format="reversible-plan/0")), "documents", "format",
     ),
-    "a level that is none": (documents(dossier.RUN, lambda run: run.update(level="N9")), "documents", "N9"),
+    "a level that is none": (documents(contents.RUN, lambda run: run.update(level="N9")), "documents", "N9"),
 }  # fmt: skip
 
 
@@ -257,7 +261,7 @@ def test_a_file_of_a_kind_that_no_dossier_holds_is_rejected_even_when_sealed(gen
 
 def test_the_name_of_another_version_never_buys_a_verified(genuine: Path, key: SigningKey) -> None:
     """Whoever claims a version that is not at hand escapes the comparison of reports, and so the word verified."""
-    workshop.edit(genuine, dossier.PLAN, lambda plan: plan.update(tool="reversible-toolkit 99.0"))
+    workshop.edit(genuine, contents.PLAN, lambda plan: plan.update(tool="reversible-toolkit 99.0"))
     (genuine / "data/report/report.fr.html").write_bytes(b"<p>everything is fine</p>")
     workshop.reseal(genuine, key)
     found = verify(genuine, pinned=key.fingerprint, at=workshop.NOW)
@@ -275,7 +279,7 @@ def test_documents_that_break_a_reader_are_rejected_and_crash_nothing(genuine: P
         lambda plan: plan.update(verifiers={"rows": {"metrics": [1, None], "kinds": [{}]}}),
         lambda plan: plan.update(run_metrics=[["a"], {"b": 1}]),
     ):
-        workshop.edit(genuine, dossier.PLAN, change)
+        workshop.edit(genuine, contents.PLAN, change)
         try:
             workshop.reseal(genuine, key)
         except (AttributeError, TypeError):
@@ -284,11 +288,11 @@ def test_documents_that_break_a_reader_are_rejected_and_crash_nothing(genuine: P
 
 
 def test_a_plan_without_the_inconvenient_check_is_what_a_pinned_plan_is_for(genuine: Path, key: SigningKey) -> None:
-    agreed = bag.sha256_file(genuine / dossier.PLAN)
-    workshop.edit(genuine, dossier.PLAN, lambda plan: plan["verifiers"].pop("schema"))
+    agreed = bag.sha256_file(genuine / contents.PLAN)
+    workshop.edit(genuine, contents.PLAN, lambda plan: plan["verifiers"].pop("schema"))
     workshop.edit(
         genuine,
-        dossier.RESULTS,
+        contents.RESULTS,
         lambda lines: [one for one in lines if one["metric"] != "data.schema_drift_undeclared"],
     )
     workshop.rejudge(genuine)

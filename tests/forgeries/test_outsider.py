@@ -14,7 +14,7 @@ import workshop
 from cryptography.hazmat.primitives.asymmetric import utils
 
 from reversible.bundle import bag
-from reversible.evidence import dossier, recipe, seal, strict_json
+from reversible.evidence import contents, recipe, seal, strict_json
 from reversible.evidence.keys import SigningKey
 from reversible.evidence.verify import Expected, verify
 
@@ -29,7 +29,7 @@ def flip(root: Path, path: str, at: int = 100) -> None:
 
 def one_digit(root: Path) -> None:
     """The number of missing rows becomes another one."""
-    workshop.edit(root, dossier.RESULTS, lambda lines: _line(lines, "data.rows_missing").update(value=1))
+    workshop.edit(root, contents.RESULTS, lambda lines: _line(lines, "data.rows_missing").update(value=1))
 
 
 def _line(lines: list[dict[str, Any]], metric: str) -> dict[str, Any]:
@@ -37,9 +37,9 @@ def _line(lines: list[dict[str, Any]], metric: str) -> dict[str, Any]:
 
 
 def in_seal(root: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    document = json.loads((root / dossier.SEAL).read_bytes())
+    document = json.loads((root / contents.SEAL).read_bytes())
     change(document)
-    (root / dossier.SEAL).write_bytes(strict_json.compact_bytes(document) + b"\n")
+    (root / contents.SEAL).write_bytes(strict_json.compact_bytes(document) + b"\n")
 
 
 def high_s(document: dict[str, Any]) -> None:
@@ -51,8 +51,8 @@ def high_s(document: dict[str, Any]) -> None:
 
 def payload(root: Path, change: Callable[[bytes], bytes]) -> None:
     """Change the signed bytes, keep the signature."""
-    found = seal.read((root / dossier.SEAL).read_bytes())
-    (root / dossier.SEAL).write_bytes(seal.Seal(change(found.payload), found.signature, found.hint).to_bytes())
+    found = seal.read((root / contents.SEAL).read_bytes())
+    (root / contents.SEAL).write_bytes(seal.Seal(change(found.payload), found.signature, found.hint).to_bytes())
 
 
 def twice_listed(root: Path) -> None:
@@ -65,8 +65,8 @@ def weaker_manifest(root: Path) -> None:
 
 
 def linked(root: Path) -> None:
-    target = shutil.move(root / dossier.RUN, root.parent / "elsewhere.json")
-    (root / dossier.RUN).symlink_to(target)
+    target = shutil.move(root / contents.RUN, root.parent / "elsewhere.json")
+    (root / contents.RUN).symlink_to(target)
 
 
 def folder_linked(root: Path) -> None:
@@ -92,9 +92,9 @@ def replaced(path: Path, old: bytes, new: bytes) -> None:
 
 FORGERIES: dict[str, tuple[Forge, str, str]] = {
     # name: (what is done, the step that must say no, what it must say)
-    "a byte flipped in the plan": (lambda root, _: flip(root, dossier.PLAN), "digests", "data/plan.json"),
-    "a byte flipped in the results": (lambda root, _: flip(root, dossier.RESULTS), "digests", "results.jsonl"),
-    "a byte flipped in the verdicts": (lambda root, _: flip(root, dossier.VERDICTS), "digests", "verdicts.json"),
+    "a byte flipped in the plan": (lambda root, _: flip(root, contents.PLAN), "digests", "data/plan.json"),
+    "a byte flipped in the results": (lambda root, _: flip(root, contents.RESULTS), "digests", "results.jsonl"),
+    "a byte flipped in the verdicts": (lambda root, _: flip(root, contents.VERDICTS), "digests", "verdicts.json"),
     "a byte flipped in a report": (lambda root, _: flip(root, "data/report/report.fr.html"), "digests", "report.fr"),
     "a byte flipped in a raw record": (lambda root, _: flip(root, "data/raw/fence.jsonl", 3), "digests", "fence.jsonl"),
     "a byte flipped in VERIFY.txt": (lambda root, _: flip(root, recipe.NAME), "digests", "VERIFY.txt"),
@@ -106,12 +106,12 @@ FORGERIES: dict[str, tuple[Forge, str, str]] = {
         lambda root, own: (one_digit(root), workshop.rejudge(root), workshop.reseal(root, own)), "key", "not by",
     ),
     "one digit, another key, the owner's key file kept": (
-        lambda root, own: (keep := (root / dossier.SIGNER).read_bytes(), one_digit(root), workshop.reseal(root, own),
-                           (root / dossier.SIGNER).write_bytes(keep)), "key", "the seal names the key",
+        lambda root, own: (keep := (root / contents.SIGNER).read_bytes(), one_digit(root), workshop.reseal(root, own),
+                           (root / contents.SIGNER).write_bytes(keep)), "key", "the seal names the key",
     ),
     "one digit, another key under the owner's name": (
-        lambda root, own: (hint := _hint(root), keep := (root / dossier.SIGNER).read_bytes(), one_digit(root),
-                           workshop.reseal(root, own), (root / dossier.SIGNER).write_bytes(keep),
+        lambda root, own: (hint := _hint(root), keep := (root / contents.SIGNER).read_bytes(), one_digit(root),
+                           workshop.reseal(root, own), (root / contents.SIGNER).write_bytes(keep),
                            in_seal(root, lambda found: found["verificationMaterial"]["publicKey"].update(hint=hint))),
         "signature", "does not hold",
     ),
@@ -122,10 +122,10 @@ FORGERIES: dict[str, tuple[Forge, str, str]] = {
     "a file deleted, manifests anew": (
         lambda root, _: ((root / "data/raw/fence.jsonl").unlink(), workshop.remanifest(root)), "subject", "other files",
     ),
-    "the results deleted": (lambda root, _: (root / dossier.RESULTS).unlink(), "names", "results.jsonl is missing"),
+    "the results deleted": (lambda root, _: (root / contents.RESULTS).unlink(), "names", "results.jsonl is missing"),
     "a manifest deleted": (lambda root, _: (root / bag.MANIFEST).unlink(), "manifests", "is missing"),
     "the tag manifest deleted": (lambda root, _: (root / bag.TAG_MANIFEST).unlink(), "manifests", "is missing"),
-    "the seal deleted": (lambda root, _: (root / dossier.SEAL).unlink(), "seal", "is missing"),
+    "the seal deleted": (lambda root, _: (root / contents.SEAL).unlink(), "seal", "is missing"),
     "a file added": (lambda root, _: (root / "data/raw/more.json").write_text("{}"), "names", "in no manifest"),
     "a file added, manifests anew": (
         lambda root, _: ((root / "data/raw/more.json").write_text("{}"), workshop.remanifest(root)), "subject", "other",
@@ -160,10 +160,11 @@ FORGERIES: dict[str, tuple[Forge, str, str]] = {
     "a link for a file": (lambda root, _: linked(root), "layout", "data/run.json is not a regular file"),
     "a link for a directory": (lambda root, _: folder_linked(root), "layout", "data/report is not a regular file"),
     "a pipe for a file": (
-        lambda root, _: ((root / dossier.RUN).unlink(), os.mkfifo(root / dossier.RUN)), "layout", "not a regular file",
+        lambda root, _: ((root / contents.RUN).unlink(), os.mkfifo(root / contents.RUN)),
+        "layout", "not a regular file",
     ),
     "a second name for a file": (
-        lambda root, _: os.link(root / dossier.RUN, root.parent / "run.json"), "layout", "hard link",
+        lambda root, _: os.link(root / contents.RUN, root.parent / "run.json"), "layout", "hard link",
     ),
     "no signature": (
         lambda root, _: in_seal(root, lambda found: found["dsseEnvelope"].update(signatures=[])),
@@ -183,11 +184,11 @@ FORGERIES: dict[str, tuple[Forge, str, str]] = {
     ),
     "the other form of the signature": (lambda root, _: in_seal(root, high_s), "signature", "does not hold"),
     "a key twice in the seal": (
-        lambda root, _: replaced(root / dossier.SEAL, b"{", b'{"mediaType":"x",'),
+        lambda root, _: replaced(root / contents.SEAL, b"{", b'{"mediaType":"x",'),
         "seal", "twice",
     ),
     "a space in the seal": (
-        lambda root, _: replaced(root / dossier.SEAL, b":", b": "),
+        lambda root, _: replaced(root / contents.SEAL, b":", b": "),
         "seal", "one way",
     ),
     "the verdict in the statement": (
@@ -207,18 +208,18 @@ FORGERIES: dict[str, tuple[Forge, str, str]] = {
         "seal", "predicate",
     ),
     "the enclosed key exchanged": (
-        lambda root, own: (root / dossier.SIGNER).write_bytes(own.public.pem), "key", "the seal names the key",
+        lambda root, own: (root / contents.SIGNER).write_bytes(own.public.pem), "key", "the seal names the key",
     ),
     "a second key in the key file": (
-        lambda root, own: (root / dossier.SIGNER).write_bytes((root / dossier.SIGNER).read_bytes() + own.public.pem),
+        lambda root, own: (root / contents.SIGNER).write_bytes((root / contents.SIGNER).read_bytes() + own.public.pem),
         "key", "more than one key",
     ),
-    "the key file deleted": (lambda root, _: (root / dossier.SIGNER).unlink(), "key", "is missing"),
+    "the key file deleted": (lambda root, _: (root / contents.SIGNER).unlink(), "key", "is missing"),
 }  # fmt: skip
 
 
 def _hint(root: Path) -> str:
-    return seal.read((root / dossier.SEAL).read_bytes()).hint
+    return seal.read((root / contents.SEAL).read_bytes()).hint
 
 
 @pytest.mark.parametrize(("forge", "step", "reason"), FORGERIES.values(), ids=FORGERIES.keys())
@@ -236,7 +237,7 @@ def test_a_forgery_without_the_key_is_rejected_for_its_own_reason(
 
 def test_the_seal_of_another_run_does_not_fit(genuine: Path, tmp_path: Path, key: SigningKey) -> None:
     other = workshop.write(tmp_path / "other", key, nonce="another run")
-    shutil.copy(other / dossier.SEAL, genuine / dossier.SEAL)
+    shutil.copy(other / contents.SEAL, genuine / contents.SEAL)
     found = verify(genuine, pinned=key.fingerprint, at=workshop.NOW)
 
     assert found.exit_status == 5

@@ -13,7 +13,7 @@ from reversible.assets import Asset, Kind
 from reversible.bundle import bag
 from reversible.bundle.writer import json_bytes
 from reversible.documents import RunDocuments
-from reversible.evidence import dossier, seal, statement, strict_json
+from reversible.evidence import contents, dossier, seal, statement, strict_json
 from reversible.evidence.keys import SigningKey
 from reversible.findings import Finding
 
@@ -132,7 +132,7 @@ def write(root: Path, key: SigningKey, documents: RunDocuments | None = None, **
 
 def load(root: Path, path: str) -> Any:
     content = (root / path).read_bytes()
-    return strict_json.parse_lines(content) if path == dossier.RESULTS else json.loads(content)
+    return strict_json.parse_lines(content) if path == contents.RESULTS else json.loads(content)
 
 
 def edit(root: Path, path: str, change: Callable[[Any], Any]) -> None:
@@ -140,14 +140,14 @@ def edit(root: Path, path: str, change: Callable[[Any], Any]) -> None:
     document = load(root, path)
     changed = change(document)
     document = changed if isinstance(changed, list) else document
-    (root / path).write_bytes(strict_json.line_bytes(document) if path == dossier.RESULTS else json_bytes(document))
+    (root / path).write_bytes(strict_json.line_bytes(document) if path == contents.RESULTS else json_bytes(document))
 
 
 def remanifest(root: Path) -> None:
     """What anybody can do: write both manifests anew for whatever is there."""
     payload = {path: bag.sha256_file(root / path) for path, _ in bag.walk(root) if path.startswith("data/")}
     _lines(root / bag.MANIFEST, payload)
-    _lines(root / bag.TAG_MANIFEST, {tag: bag.sha256_file(root / tag) for tag in dossier.TAGS})
+    _lines(root / bag.TAG_MANIFEST, {tag: bag.sha256_file(root / tag) for tag in contents.TAGS})
 
 
 def reseal(
@@ -155,12 +155,12 @@ def reseal(
 ) -> None:
     """What an insider can do: manifests, a statement that fits the documents (then changed), and the signature."""
     remanifest(root)
-    contents = {path: (root / path).read_bytes() for path, _ in bag.walk(root) if path.startswith("data/")}
+    read = {path: (root / path).read_bytes() for path, _ in bag.walk(root) if path.startswith("data/")}
     said = statement.build(
-        plan=json.loads(contents[dossier.PLAN]),
-        run=json.loads(contents[dossier.RUN]),
-        verdicts=json.loads(contents[dossier.VERDICTS]),
-        digests={path: hashlib.sha256(content).hexdigest() for path, content in contents.items()},
+        plan=json.loads(read[contents.PLAN]),
+        run=json.loads(read[contents.RUN]),
+        verdicts=json.loads(read[contents.VERDICTS]),
+        digests={path: hashlib.sha256(content).hexdigest() for path, content in read.items()},
         subject=bag.sha256_file(root / bag.TAG_MANIFEST),
         at=at,
     )
@@ -169,14 +169,14 @@ def reseal(
 
 
 def put_seal(root: Path, payload: bytes, key: SigningKey) -> None:
-    (root / dossier.SEAL).write_bytes(seal.sign(payload, key).to_bytes())
-    (root / dossier.SIGNER).write_bytes(key.public.pem)
+    (root / contents.SEAL).write_bytes(seal.sign(payload, key).to_bytes())
+    (root / contents.SIGNER).write_bytes(key.public.pem)
 
 
 def rejudge(root: Path) -> None:
     """Write the verdicts that follow from the edited documents."""
-    documents = dossier.parse({path: (root / path).read_bytes() for path in dossier.DOCUMENTS})
-    (root / dossier.VERDICTS).write_bytes(json_bytes(judged(documents).verdicts))
+    documents = contents.parse({path: (root / path).read_bytes() for path in contents.DOCUMENTS})
+    (root / contents.VERDICTS).write_bytes(json_bytes(judged(documents).verdicts))
 
 
 def _lines(path: Path, entries: dict[str, str]) -> None:

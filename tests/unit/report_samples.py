@@ -264,7 +264,8 @@ def _documents(
             {"name": "evidence", "started_at": "2026-11-24T09:12:44.1+00:00", "seconds": 0.9, "peak_mib": 201.4},
         ],
         "versions": {
-            "reversible-toolkit": "0.1.0", "pyarrow": "23.0", "duckdb": "1.5", "onnxruntime": "1.27", "python": "3.11.2",
+            "reversible-toolkit": "0.1.0", "pyarrow": "23.0", "duckdb": "1.5", "onnxruntime": "1.27",
+            "python": "3.11.2",
         },
         "events": [
             {"at": "2026-11-24T09:12:03.120000+00:00", "event": "sealed", "sha256": "7f3a" * 16},

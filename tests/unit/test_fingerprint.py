@@ -142,7 +142,7 @@ def test_a_shift_of_all_rows_by_a_constant_is_seen() -> None:
     [
         (Cells(pa.array([None], pa.string())), Cells(pa.array([""]))),
         (Cells(pa.array(["a"])), Cells(pa.array(["a "]))),
-        (Cells(pa.array(["é"])), Cells(pa.array(["é"]))),
+        (Cells(pa.array(["\u00e9"])), Cells(pa.array(["e\u0301"]))),
         (Cells(pa.array([None], pa.string())), Cells(pa.array([None], pa.string()), {0: ""})),
         (Cells(pa.array(["x"])), Cells(pa.array([None], pa.string()), {0: "x"})),
     ],
@@ -206,8 +206,8 @@ def test_rows_without_columns_are_counted() -> None:
     assert found.total.tolist() == [5 * int(fingerprint.mix(np.zeros(1, np.uint64))[0]) % 2**64] * 2
 
 
-@pytest.mark.parametrize(("rows", "buckets"), [(0, 1), (1, 1), (2, 2), (3, 4), (65_537, 65_536), (10**9, 65_536)])
-def test_buckets_are_a_power_of_two_near_the_rows(rows: int, buckets: int) -> None:
+@pytest.mark.parametrize(("rows", "buckets"), [(0, 1), (1, 8), (3, 32), (8192, 65_536), (10**9, 65_536)])
+def test_buckets_are_a_power_of_two_above_the_rows(rows: int, buckets: int) -> None:
     assert fingerprint.buckets_for(rows) == buckets
 
 

@@ -439,3 +439,48 @@ def test_whatever_stands_in_a_document_it_is_judged_or_refused(data: st.DataObje
         return  # anything else but this is a bug of ours
     assert json_bytes(found)
     assert sum(found["counts"].values()) == 58
+
+
+# --- nothing to answer (docs/adr/0006) ---------------------------------------------------------------------------
+
+
+def with_objects(plan: dict[str, Any]) -> dict[str, Any]:
+    """The same plan with the content of objects asked of buckets, and no longer of tables."""
+    metrics = plan["verifiers"]["tables"]["metrics"]
+    tables = [metric for metric in metrics if metric != "data.objects_hash_mismatch"]
+    objects = {"metrics": ["data.objects_hash_mismatch"], "kinds": ["objects"]}
+    return {**plan, "verifiers": {"tables": {"metrics": tables, "kinds": ["table"]}, "objects": objects}}
+
+
+def bucket(**changes: Any) -> dict[str, Any]:
+    return {**papers.inventory()[0], "kind": "objects", "name": "bucket", **changes}
+
+
+def test_a_vendor_without_buckets_has_no_object_to_compare() -> None:
+    found = judged(with_objects(papers.plan()))
+
+    assert verdict_of(found, "DAT-04") == "PROVEN"
+
+
+@pytest.mark.parametrize("changes", [{}, {"excluded": "kept back"}, {"obstacle": "cannot leave"}])
+def test_a_bucket_that_nobody_compared_is_never_proven(changes: dict[str, Any]) -> None:
+    plan = with_objects(papers.plan())
+    inventory = [*papers.inventory(), bucket(**changes)]
+    results = papers.results(plan)
+    if not changes:
+        results.append(papers.unanswered("data.objects_hash_mismatch", "shop:objects:bucket"))
+
+    found = judged(plan, results=results, inventory=inventory)
+
+    assert verdict_of(found, "DAT-04") == "PARTIAL"
+
+
+def test_a_clause_of_which_nothing_would_remain_stays_not_tested() -> None:
+    plan = papers.plan()
+    models = [metric for metric in plan["run_metrics"] if metric in ("model.unsafe_payloads",)]
+    plan["run_metrics"] = [metric for metric in plan["run_metrics"] if metric not in models]
+    plan["verifiers"]["models"] = {"metrics": models, "kinds": ["model"]}
+
+    found = judged(plan)
+
+    assert verdict_of(found, "MOD-09") == "NOT_TESTED"

@@ -229,7 +229,8 @@ def test_page_one_answers_the_seven_questions_in_order(pages: Any, lang: str) ->
 
     assert asked == {
         "en": [
-            "What was not tested?", "Which share of the contract’s scope?", "Were the thresholds sealed before the run?",
+            "What was not tested?", "Which share of the contract’s scope?",
+            "Were the thresholds sealed before the run?",
             "Who ran it, and are they independent?", "How old is the last pass, and what changed since?",
             "One finding, followed to its end", "Can a number be checked again from the raw files?",
         ],

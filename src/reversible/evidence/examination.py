@@ -1,7 +1,7 @@
 """What is known so far while a dossier is examined, and how does a step end?"""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -48,13 +48,12 @@ class Examination:
     """
 
     files: Snapshot
-    pinned: Pinned | None
-    expected: Expected
-    now: datetime
+    pinned: Pinned | None = None
+    expected: Expected = field(default_factory=Expected)
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
     listed: dict[str, str] | None = None  # path -> digest, both manifests
     seal: Seal | None = None
     statement: dict[str, Any] | None = None
     enclosed: PublicKey | None = None
     documents: RunDocuments | None = None
     catalogue: Catalogue | None = None
-    unread: list[str] = field(default_factory=list)

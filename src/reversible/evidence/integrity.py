@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from reversible.bundle import bag
-from reversible.evidence import dossier
+from reversible.evidence import contents
 from reversible.evidence.examination import Examination, NotRun, Rejected
 
 
@@ -19,11 +19,11 @@ def manifests(exam: Examination) -> str:
     if exam.files.contents.get("bagit.txt") != bag.DECLARATION.encode():
         raise Rejected("bagit.txt is not the declaration of a BagIt 1.0 bag")
     payload, tags = (_manifest(exam, name) for name in (bag.MANIFEST, bag.TAG_MANIFEST))
-    if set(tags) != dossier.TAGS:
-        raise Rejected(f"{bag.TAG_MANIFEST} must list exactly {', '.join(sorted(dossier.TAGS))}")
-    if strange := [path for path in payload if not dossier.expected(path)]:
+    if set(tags) != contents.TAGS:
+        raise Rejected(f"{bag.TAG_MANIFEST} must list exactly {', '.join(sorted(contents.TAGS))}")
+    if strange := [path for path in payload if not contents.expected(path)]:
         raise Rejected(f"{bag.MANIFEST} lists what has no place in a dossier: {some(strange)}")
-    if absent := [path for path in dossier.DOCUMENTS if path not in payload]:
+    if absent := [path for path in contents.DOCUMENTS if path not in payload]:
         raise Rejected(f"{bag.MANIFEST} does not list {some(absent)}")
     exam.listed = {**payload, **tags}
     return f"{len(payload)} files of the run and {len(tags)} tag files listed"
@@ -40,7 +40,7 @@ def digests(exam: Examination) -> str:
 def names(exam: Examination) -> str:
     """What is there is what is listed, both ways; the seal's own names are a closed list."""
     there = set(exam.files.digests)
-    should = {*listing(exam), bag.TAG_MANIFEST, *dossier.SEAL_NAMES}
+    should = {*listing(exam), bag.TAG_MANIFEST, *contents.SEAL_NAMES}
     missing = [f"{path} is missing" for path in sorted(should - there)]
     stray = [f"{path} is in no manifest" for path in sorted(there - should)]
     if missing or stray:

@@ -14,7 +14,7 @@ from reversible import __version__, clauses, judgement
 from reversible.bundle import bag
 from reversible.bundle.writer import json_bytes
 from reversible.documents import RunDocuments
-from reversible.evidence import dossier, recipe, strict_json
+from reversible.evidence import contents, recipe, strict_json
 from reversible.evidence import statement as statements
 from reversible.evidence.examination import Examination, NotRun, Rejected
 from reversible.evidence.integrity import listing, some
@@ -38,10 +38,10 @@ def catalogue(exam: Examination) -> str:
     plan, content = _documents(exam).plan, _documents(exam).catalogue
     digest = hashlib.sha256(content).hexdigest()
     if digest != plan["catalogue_sha256"]:
-        raise Rejected(f"the plan sealed the catalogue {plan['catalogue_sha256']}, {dossier.CATALOGUE} is {digest}")
+        raise Rejected(f"the plan sealed the catalogue {plan['catalogue_sha256']}, {contents.CATALOGUE} is {digest}")
     shipped = clauses.load().sha256
     if digest != shipped and plan["tool"] == TOOL:
-        raise Rejected(f"{TOOL} comes with the catalogue {shipped}, {dossier.CATALOGUE} is {digest}")
+        raise Rejected(f"{TOOL} comes with the catalogue {shipped}, {contents.CATALOGUE} is {digest}")
     exam.catalogue = clauses.load(content)
     if digest != shipped:
         raise NotRun(f"the catalogue is that of {plan['tool']}, which is not at hand to compare: {digest}")
@@ -55,6 +55,8 @@ def criteria(exam: Examination) -> str:
     for key in ("profiles", "flags"):
         if list(written.get(key, ())) != plan[key]:
             raise Rejected(f"the sealed {key} {plan[key]} are not those of the exit plan")
+    if json_bytes(plan["exit_plan"].get("facts") or {}) != json_bytes(plan["facts"]):
+        raise Rejected("the sealed facts are not those that the exit plan states")
     made = clauses.criteria(found, plan["profiles"], written.get("criterion", ()))
     if json_bytes([criterion.to_json() for criterion in made]) != json_bytes(plan["criteria"]):
         raise Rejected("the sealed criteria are not those that the exit plan and the catalogue give")
@@ -81,9 +83,9 @@ def verdicts(exam: Examination) -> str:
     """The verdicts are what the rules make of these measurements, byte for byte."""
     found = _documents(exam)
     _catalogue(exam)
-    if _judged(_sealed(exam)) != exam.files.contents[dossier.VERDICTS]:
+    if _judged(_sealed(exam)) != exam.files.contents[contents.VERDICTS]:
         raise Rejected(
-            f"{dossier.VERDICTS} is not what the rules make of the sealed results: {_first_difference(exam)}"
+            f"{contents.VERDICTS} is not what the rules make of the sealed results: {_first_difference(exam)}"
         )
     return f"{len(found.verdicts['clauses'])} clauses judged again, the same"
 
@@ -98,7 +100,7 @@ def summary(exam: Examination) -> str:
         verdicts=found.verdicts,
         digests=listing(exam),
         subject=exam.files.digests.get(bag.TAG_MANIFEST, ""),
-        at=dossier.aware(own["sealed_at"]),
+        at=contents.aware(own["sealed_at"]),
         previous=own["previous"],
         nonce=own["nonce"],
     )
@@ -112,7 +114,7 @@ def summary(exam: Examination) -> str:
 def bundle(exam: Examination) -> str:
     """The bundle's manifests that are kept here are those of the bundle that the run verified."""
     run, kept = _documents(exam).run, exam.files.contents
-    _sealed(exam, tuple(sorted(dossier.BUNDLE_NAMES)))
+    _sealed(exam, tuple(sorted(contents.BUNDLE_NAMES)))
     tags = kept[f"data/bundle/{bag.TAG_MANIFEST}"]
     digest = hashlib.sha256(tags).hexdigest()
     if digest != run["bundle"].get("sha256"):
@@ -124,15 +126,15 @@ def bundle(exam: Examination) -> str:
 
 
 def times(exam: Examination) -> str:
-    """What must come first came first: seal of the plan, export, end of the run, seal of the dossier."""
+    """What must come first came first: seal of the plan, export, end of the run, seal of the contents."""
     found, own = _documents(exam), statement(exam)["predicate"]["reversible"]
-    sealed, finished = dossier.aware(found.plan["sealed_at"]), dossier.aware(found.run["finished_at"])
-    closed = dossier.aware(own["sealed_at"])
-    _in_order(("the plan was sealed", sealed), ("the run began", dossier.aware(found.run["started_at"])))
-    _in_order(("the run began", dossier.aware(found.run["started_at"])), ("the run ended", finished))
+    sealed, finished = contents.aware(found.plan["sealed_at"]), contents.aware(found.run["finished_at"])
+    closed = contents.aware(own["sealed_at"])
+    _in_order(("the plan was sealed", sealed), ("the run began", contents.aware(found.run["started_at"])))
+    _in_order(("the run began", contents.aware(found.run["started_at"])), ("the run ended", finished))
     _in_order(("the run ended", finished), ("the dossier was sealed", closed))
     for event in found.run["events"]:
-        at = dossier.aware(event["at"])
+        at = contents.aware(event["at"])
         _in_order(("the plan was sealed", sealed), (f"the event {event['event']!r}", at))
         _in_order((f"the event {event['event']!r}", at), ("the run ended", finished))
     if closed > exam.now + _CLOCK_SLACK:
@@ -142,7 +144,7 @@ def times(exam: Examination) -> str:
 
 def reports(exam: Examination) -> str:
     """Each report, rendered again from the documents, is the one in the dossier, byte for byte."""
-    names = map(dossier.REPORT_NAME.fullmatch, exam.files.contents)
+    names = map(contents.REPORT_NAME.fullmatch, exam.files.contents)
     found = {name[0]: name[1] for name in names if name}
     if not found:
         raise NotRun("the dossier holds no report")
@@ -175,7 +177,7 @@ def expectations(exam: Examination) -> str:
                 raise Rejected(f"{key} is {own.get(key)!r}, not {wanted!r}")
             said.append(key)
     if asked.max_age_days is not None:
-        age = (exam.now - dossier.aware(own["sealed_at"])) / timedelta(days=1)
+        age = (exam.now - contents.aware(own["sealed_at"])) / timedelta(days=1)
         if age > asked.max_age_days:
             raise Rejected(f"it was sealed {age:.1f} days ago, more than {asked.max_age_days:g}")
         said.append("age")
@@ -199,7 +201,7 @@ def _catalogue(exam: Examination) -> clauses.Catalogue:
     return exam.catalogue
 
 
-def _sealed(exam: Examination, paths: tuple[str, ...] = dossier.DOCUMENTS) -> _Contents:
+def _sealed(exam: Examination, paths: tuple[str, ...] = contents.DOCUMENTS) -> _Contents:
     """The bytes of the files, when they are the listed ones: from altered files nothing is concluded."""
     listed = listing(exam)
     for path in paths:
@@ -218,22 +220,22 @@ def _same_tool(exam: Examination, purpose: str) -> None:
 
 
 @lru_cache(maxsize=2)
-def _parsed(contents: _Contents) -> RunDocuments:
-    return dossier.parse(dict(zip(dossier.DOCUMENTS, contents, strict=True)))
+def _parsed(sealed: _Contents) -> RunDocuments:
+    return contents.parse(dict(zip(contents.DOCUMENTS, sealed, strict=True)))
 
 
 @lru_cache(maxsize=2)
-def _judged(contents: _Contents) -> bytes:
-    found = _parsed(contents)
+def _judged(sealed: _Contents) -> bytes:
+    found = _parsed(sealed)
     catalogue = clauses.load(found.catalogue)
     return json_bytes(judgement.judge_run(found.plan, found.inventory, found.results, found.run, catalogue))
 
 
 @lru_cache(maxsize=4)
-def _rendered(contents: _Contents, lang: str) -> bytes:
+def _rendered(sealed: _Contents, lang: str) -> bytes:
     from reversible.report import html
 
-    return html.render(_parsed(contents), lang)
+    return html.render(_parsed(sealed), lang)
 
 
 def _first_difference(exam: Examination) -> str:

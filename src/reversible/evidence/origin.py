@@ -3,7 +3,7 @@
 from typing import Any
 
 from reversible.bundle import bag
-from reversible.evidence import dossier, seal, strict_json
+from reversible.evidence import contents, seal, strict_json
 from reversible.evidence import statement as statements
 from reversible.evidence.examination import Examination, NotRun, Rejected
 from reversible.evidence.keys import PublicKey, hint_fingerprint, in_groups
@@ -12,9 +12,9 @@ from reversible.evidence.seal import Seal
 
 def form(exam: Examination) -> str:
     """The seal is written the one way, holds one signature, and a statement of the one type that we know."""
-    content = exam.files.contents.get(dossier.SEAL)
+    content = exam.files.contents.get(contents.SEAL)
     if content is None:
-        raise Rejected(f"{dossier.SEAL} is missing")
+        raise Rejected(f"{contents.SEAL} is missing")
     found = seal.read(content)
     hint_fingerprint(found.hint)
     said = strict_json.parse(found.payload, limit=seal.LIMIT)
@@ -31,16 +31,16 @@ def form(exam: Examination) -> str:
 
 def key(exam: Examination) -> str:
     """The key that signed is the one that the reader pinned."""
-    content = exam.files.contents.get(dossier.SIGNER)
+    content = exam.files.contents.get(contents.SIGNER)
     if content is None:
-        raise Rejected(f"{dossier.SIGNER} is missing")
+        raise Rejected(f"{contents.SIGNER} is missing")
     enclosed = PublicKey.from_pem(content)
     if enclosed.pem != content:
-        raise Rejected(f"{dossier.SIGNER} holds more than one key in its plain form")
+        raise Rejected(f"{contents.SIGNER} holds more than one key in its plain form")
     exam.enclosed = enclosed
     named = _seal(exam).hint
     if enclosed.hint != named:
-        raise Rejected(f"the seal names the key {hint_fingerprint(named)}, {dossier.SIGNER} is {enclosed.fingerprint}")
+        raise Rejected(f"the seal names the key {hint_fingerprint(named)}, {contents.SIGNER} is {enclosed.fingerprint}")
     if exam.pinned is None:
         raise NotRun(
             f"no key was given: anybody can have sealed this. The enclosed key is {in_groups(enclosed.fingerprint)}; "
@@ -95,7 +95,7 @@ def _own_format(said: dict[str, Any]) -> None:
     own = predicate.get("reversible") if isinstance(predicate, dict) else None
     if "subject" not in said or not isinstance(own, dict) or own.get("format") != statements.FORMAT:
         raise Rejected(f"its statement is not of the format {statements.FORMAT}")
-    dossier.aware(own.get("sealed_at"))
+    contents.aware(own.get("sealed_at"))
     for name in ("previous", "nonce"):
         if not isinstance(own.get(name), str | None):
             raise Rejected(f"the statement's {name} is not a text")

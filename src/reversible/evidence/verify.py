@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reversible.errors import ReversibleError
-from reversible.evidence import integrity, keys, meaning, origin, snapshot
+from reversible.evidence import contents, integrity, keys, meaning, origin, snapshot
 from reversible.evidence.examination import Examination, Expected, NotRun, Outcome
 from reversible.evidence.keys import Pinned
 
@@ -165,4 +165,4 @@ def _take(look: Callable[[Examination], str], exam: Examination) -> tuple[Outcom
 
 
 def _is_parsed(path: str) -> bool:
-    return not path.startswith("data/raw/")
+    return not path.startswith(contents.RAW)

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reversible.documents import RunDocuments
-from reversible.report import conclusions, results, setting
+from reversible.report import clause_table, conclusions, course, results, setting
 from reversible.report.blocks import Section
 from reversible.report.material import Material
 from reversible.report.messages import LANGUAGES
@@ -28,14 +28,14 @@ _SECTIONS = {
     "scope": ("Scope and exclusions", setting.scope),
     "criteria": ("Rules and sealed thresholds", setting.criteria),
     "method": ("Method and scenarios", setting.method),
-    "places": ("Environments and isolation", setting.places),
-    "timeline": ("Timeline, RTO and RPO", setting.timeline),
+    "places": ("Environments and isolation", course.places),
+    "timeline": ("Timeline, RTO and RPO", course.timeline),
     "data": ("Results: data", results.data),
     "models": ("Results: models", results.models),
     "incidents": ("Simulated incidents", results.incidents),
     "dependence": ("Dependencies, places, supply chain", results.dependence),
     "cost": ("Cost and footprint", results.cost),
-    "clauses": ("Table of clauses", conclusions.clauses),
+    "clauses": ("Table of clauses", clause_table.clauses),
     "findings": ("Deviations and remediation plan", conclusions.findings),
     "limits": ("Limits: what is not proven", conclusions.limits),
     "documents": ("Documents received and expected", conclusions.documents),

@@ -1,5 +1,6 @@
 """What do the documents of a run say, looked up by what a reader asks for?"""
 
+import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
@@ -17,11 +18,11 @@ class Material:
     """One run's documents in one language. A key that a document lacks reads as "not recorded", never as nothing."""
 
     def __init__(self, documents: RunDocuments, lang: str) -> None:
-        self.plan = documents.plan
-        self.inventory = documents.inventory
-        self.results = documents.results
-        self.run = documents.run
-        self.verdicts = documents.verdicts
+        self.plan: Document = _as_kept(documents.plan)
+        self.inventory: tuple[Document, ...] = tuple(_as_kept(documents.inventory))
+        self.results: tuple[Document, ...] = tuple(_as_kept(documents.results))
+        self.run: Document = _as_kept(documents.run)
+        self.verdicts: Document = _as_kept(documents.verdicts)
         self.tr = Translator(lang)
         self.words = Words(documents.catalogue, self.tr)
 
@@ -154,6 +155,11 @@ class Material:
 
     def clause_of(self, clause_id: str) -> Document | None:
         return next((one for one in self.clauses if one["id"] == clause_id), None)
+
+
+def _as_kept(document: Any) -> Any:
+    """The document as a dossier gives it back, keys in order: the run and whoever verifies it render the same bytes."""
+    return json.loads(json.dumps(document, sort_keys=True))
 
 
 def _urgency(clause: Document) -> tuple[bool, int, str]:

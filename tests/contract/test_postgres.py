@@ -1,0 +1,739 @@
+"""Does a database leave whole, and does a verifier notice each way in which it did not?"""
+
+import math
+import os
+import shutil
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from reversible.assets import Asset, Kind
+from reversible.bundle.reader import Bundle
+from reversible.bundle.writer import BundleWriter
+from reversible.errors import BundleError, ReversibleError, SourceError
+from reversible.findings import Finding
+from reversible_exporters.postgres import PLACEHOLDER, PostgresExporter, PostgresSettings
+from reversible_samples.postgres_server import PostgresServer
+from reversible_verifiers.metadata import Metadata
+from reversible_verifiers.openness import Openness
+from reversible_verifiers.rows import Rows
+from reversible_verifiers.schema import Schema
+from reversible_verifiers.values import Values
+
+AT = datetime(2026, 11, 24, tzinfo=UTC)
+TORTURE = Path(__file__).with_name("postgres_torture.sql")
+READER_PASSWORD = "lire-seulement"
+VERIFIERS = (Rows(), Values(), Schema(), Metadata(), Openness())
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    with PostgresServer(tmp_path_factory.mktemp("postgres")) as running:
+        with psycopg.connect(running.url) as connection:
+            connection.execute(TORTURE.read_text(encoding="utf-8"))  # type: ignore[arg-type]
+        with psycopg.connect(running.url, autocommit=True) as connection:
+            connection.execute(f"CREATE ROLE exit_reader LOGIN PASSWORD '{READER_PASSWORD}'")  # type: ignore[arg-type]
+            connection.execute("GRANT USAGE ON SCHEMA torture TO exit_reader")
+            connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA torture TO exit_reader")
+            connection.execute("GRANT SELECT ON ALL SEQUENCES IN SCHEMA torture TO exit_reader")
+            connection.execute("ANALYZE")
+        yield running
+
+
+def exporter(server: PostgresServer, *, user: str = "postgres", **settings: Any) -> PostgresExporter:
+    os.environ |= {"TEST_ADMIN": server.password, "TEST_READER": READER_PASSWORD}
+    password = "${TEST_ADMIN}" if user == "postgres" else "${TEST_READER}"
+    given = {"url": server.url_of(user), "password": password, "pg_dump": server.pg_dump, **settings}
+    return PostgresExporter("shop", PostgresSettings.model_validate(given))
+
+
+def export(source: PostgresExporter, root: Path) -> tuple[Bundle, dict[str, SourceError]]:
+    """What run.py does, asset by asset."""
+    refused: dict[str, SourceError] = {}
+    with BundleWriter(root) as writer:
+        for asset in source.discover():
+            error = ""
+            try:
+                source.export(asset, writer)
+                writer.put_witness(asset, source.witness(asset))
+            except SourceError as refusal:
+                refused[asset.name] = refusal
+                error = refusal.message
+            writer.close_asset(asset, exporter="test", at=AT, error=error)
+        source.close()
+        return writer.finish(about={"tool": "test"}, at=AT), refused
+
+
+@pytest.fixture(scope="module")
+def faithful(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    bundle, refused = export(exporter(server, part_rows=400), tmp_path_factory.mktemp("bundle") / "b")
+
+    assert not refused
+    return bundle.root
+
+
+@pytest.fixture
+def copy(faithful: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(faithful, tmp_path / "b"))
+
+
+def findings(root: Path, name: str) -> dict[str, Finding]:
+    bundle = Bundle.open(root)
+    asset = asset_of(root, name)
+    return {
+        one.metric: one
+        for verifier in VERIFIERS
+        if asset.kind in verifier.kinds
+        for one in verifier.verify(asset, bundle)
+    }
+
+
+def asset_of(root: Path, name: str) -> Asset:
+    return next(asset for asset in Bundle.open(root).assets if asset.name == name)
+
+
+def wrong(found: dict[str, Finding]) -> dict[str, Finding]:
+    """The findings that no criterion of the catalogue would let pass."""
+    best = {"format.open_pct": 100.0, "format.two_readers_ok_pct": 100.0}
+    return {metric: one for metric, one in found.items() if one.value != best.get(metric, 0)}
+
+
+# --- everything leaves, exactly ----------------------------------------------------------------------------------
+
+
+def test_every_asset_is_named_once_in_a_stable_order(server: PostgresServer) -> None:
+    source = exporter(server)
+    names = [asset.id for asset in source.discover()]
+    again = [asset.id for asset in source.discover()]
+    source.close()
+
+    assert names == again
+    assert len(names) == len(set(names))
+    assert {name for name in names if "mesures" in name} == {"shop:table:torture.mesures"}
+    assert 'shop:table:torture."Or der""s\'é.x"' in names
+    assert "shop:database:comptoir" in names
+
+
+TABLES = (
+    "nombres", "temps", "textes", "formes", "sans_ligne", "une_colonne", "doublons", '"Or der""s\'é.x"', "mesures",
+    "parent", "enfant", "client", "commande", "secrets",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_value_reads_back_as_the_server_writes_it(server: PostgresServer, faithful: Path, table: str) -> None:
+    bundle = Bundle.open(faithful)
+    asset = asset_of(faithful, f"torture.{table}")
+    document = bundle.document(asset, "table.json")
+    with psycopg.connect(server.url) as connection:
+        connection.execute(
+            "SET TIME ZONE 'UTC'; SET extra_float_digits = 3; SET bytea_output = hex; SET lc_monetary = 'C'"
+        )
+        columns = [column["name"].replace('"', '""') for column in document["columns"]]
+        forms = ", ".join(
+            f'CASE WHEN "{name}" IS DISTINCT FROM NULL THEN format(\'%s\', "{name}") END' for name in columns
+        )
+        only = "" if table == "mesures" else "ONLY"
+        expected = connection.execute(f"SELECT {forms} FROM {only} {asset.name}").fetchall()  # type: ignore[arg-type]
+
+    assert Counter(restored(bundle, asset, document)) == Counter(map(normal_floats(document), expected))
+
+
+def restored(bundle: Bundle, asset: Asset, document: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """Each row as PostgreSQL's text, from the Parquet files and their sidecars alone."""
+    for part in bundle.parts(asset, "part-?????.parquet"):
+        table = pq.read_table(part)
+        sidecar = part.with_name(part.name.replace(".parquet", ".exceptions.parquet"))
+        listed = pq.read_table(sidecar).to_pylist() if sidecar.exists() else []
+        odd = {(one["row"], one["column"]): one["text"] for one in listed}
+        texts = [
+            [odd.get((row, name), as_text(value, column.type)) for row, value in enumerate(raw(column))]
+            for name, column in zip(table.column_names, table.columns, strict=True)
+        ]
+        yield from zip(*texts, strict=True)
+
+
+def raw(column: pa.ChunkedArray) -> list[Any]:
+    if pa.types.is_timestamp(column.type) or pa.types.is_time(column.type):
+        return list(column.cast(pa.int64()).to_pylist())
+    return list(column.to_pylist())
+
+
+def as_text(value: Any, arrow: pa.DataType) -> Any:
+    if value is None or pa.types.is_string(arrow):
+        return value
+    if pa.types.is_boolean(arrow):
+        return "t" if value else "f"
+    if pa.types.is_floating(arrow):
+        return bits(value, arrow)
+    if pa.types.is_binary(arrow):
+        return "\\x" + value.hex()
+    if pa.types.is_timestamp(arrow):
+        moment = pc.strftime(pa.scalar(value, pa.timestamp("us")), "%Y-%m-%d %H:%M:%S").as_py()
+        return moment.rstrip("0").rstrip(".") + ("+00" if arrow.tz else "")
+    if pa.types.is_time(arrow):
+        seconds, micros = divmod(value, 10**6)
+        text = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        return f"{text}.{micros:06}".rstrip("0") if micros else text
+    if pa.types.is_date(arrow):
+        return value.isoformat()
+    return format(value, "f") if isinstance(value, Decimal) else str(value)
+
+
+def bits(value: float, arrow: pa.DataType) -> bytes:
+    return struct.pack(">d", math.nan if math.isnan(value) else value) + str(arrow).encode()
+
+
+def normal_floats(document: dict[str, Any]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """The server's text, floats as bits: 1e-45 and 1.4e-45 are one float4."""
+    types = {"float": pa.float32(), "double": pa.float64()}
+    wanted = [types.get(column["arrow_type"]) for column in document["columns"]]
+
+    def one(value: Any, arrow: pa.DataType | None) -> Any:
+        if value is None or arrow is None:
+            return value
+        number = float(value)
+        return bits(struct.unpack("f", struct.pack("f", number))[0] if arrow == pa.float32() else number, arrow)
+
+    return lambda row: tuple(one(value, arrow) for value, arrow in zip(row, wanted, strict=True))
+
+
+def test_a_table_without_columns_keeps_its_rows(faithful: Path) -> None:
+    asset = asset_of(faithful, "torture.sans_colonne")
+    part = Bundle.open(faithful).parts(asset)[0]
+
+    assert pq.read_metadata(part).num_rows == 2
+    assert pq.read_schema(part).names == [PLACEHOLDER]
+    assert Bundle.open(faithful).document(asset, "table.json")["columns"] == []
+
+
+def test_a_partitioned_table_leaves_once_and_an_inheritance_parent_without_its_children(faithful: Path) -> None:
+    rows = {name: Bundle.open(faithful).document(asset_of(faithful, f"torture.{name}"), "table.json")["rows"]
+            for name in ("mesures", "parent", "enfant")}  # fmt: skip
+
+    assert rows == {"mesures": 1000, "parent": 1, "enfant": 1}
+
+
+def test_table_json_says_what_the_table_means(faithful: Path) -> None:
+    document = Bundle.open(faithful).document(asset_of(faithful, "torture.commande"), "table.json")
+    columns = {column["name"]: column for column in document["columns"]}
+
+    assert document["primary_key"] == ["id"]
+    assert document["unique"] == [{"name": "commande_client_passee_key", "columns": ["client", "passee"]}]
+    assert [(key["table"], key["columns"], key["referenced"]) for key in document["foreign_keys"]] == [
+        ("torture.client", ["client"], ["id"]),
+        ("torture.mesures", ["mesure", "jour"], ["id", "jour"]),
+    ]
+    assert [check["name"] for check in document["checks"]] == ["cher"]
+    assert columns["id"]["identity"] == "by default"
+    assert columns["ttc"]["generated"].startswith("stored: ")
+    assert columns["passee"]["arrow_type"] == "timestamp[us, tz=UTC]"
+    assert columns["locale"]["arrow_type"] == "timestamp[us]"
+    assert not columns["ht"]["nullable"]
+
+
+def test_a_faithful_bundle_passes_every_check(faithful: Path) -> None:
+    bundle = Bundle.open(faithful)
+    bundle.check()
+    faults = {asset.name: wrong(findings(faithful, asset.name)) for asset in bundle.assets}
+
+    assert {name: found for name, found in faults.items() if found} == {}
+
+
+def test_the_same_database_gives_the_same_bytes_but_for_the_witness(
+    server: PostgresServer, faithful: Path, tmp_path: Path
+) -> None:
+    again, _ = export(exporter(server, part_rows=400), tmp_path / "again")
+
+    for path in sorted(path for path in faithful.rglob("data/[td]*/*/*") if path.is_file()):
+        assert path.read_bytes() == (again.root / path.relative_to(faithful)).read_bytes(), path.name
+
+
+def test_large_tables_are_cut_into_parts(faithful: Path) -> None:
+    parts = Bundle.open(faithful).parts(asset_of(faithful, "torture.mesures"), "part-?????.parquet")
+
+    assert [pq.read_metadata(part).num_rows for part in parts] == [400, 400, 200]
+
+
+# --- damage ------------------------------------------------------------------------------------------------------
+
+Change = Callable[[pa.Table], pa.Table]
+
+
+def column(name: str, change: Callable[[list[Any]], list[Any]]) -> Change:
+    def damage(table: pa.Table) -> pa.Table:
+        field = table.schema.field(name)
+        values = pa.array(change(table[name].to_pylist()), field.type)
+        return table.set_column(table.schema.get_field_index(name), field, values)
+
+    return damage
+
+
+def at(row: int, value: Callable[[Any], Any]) -> Callable[[list[Any]], list[Any]]:
+    return lambda values: [*values[:row], value(values[row]), *values[row + 1 :]]
+
+
+def shift_zone(table: pa.Table) -> pa.Table:
+    moved = pc.add(table["passee"], pa.scalar(3_600_000_000, pa.duration("us")))
+    return table.set_column(table.schema.get_field_index("passee"), table.schema.field("passee"), moved)
+
+
+def forget_zone(table: pa.Table) -> pa.Table:
+    return table.set_column(table.schema.get_field_index("passee"), "passee", table["passee"].cast(pa.timestamp("us")))
+
+
+def swap(table: pa.Table) -> pa.Table:
+    fields = [table.schema.get_field_index(name) for name in ("etat", "autre")]
+    etat, autre = table["etat"], table["autre"]
+    return table.set_column(fields[0], table.schema.field("etat"), autre).set_column(
+        fields[1], table.schema.field("autre"), etat
+    )
+
+
+def drop_and_double(table: pa.Table) -> pa.Table:
+    return pa.concat_tables([table.slice(1), table.slice(5, 1)])
+
+
+# (what, table, damage, metric, place)
+DAMAGES: list[tuple[str, str, Change, str, str]] = [
+    ("rounded decimal", "commande", column("ttc", at(7, lambda one: round(one, 1))), "data.cells_different", "torture.commande.ttc [id=8"),
+    ("one ULP", "commande", column("taux", at(7, lambda one: math.nextafter(one, 9))), "data.cells_different", "torture.commande.taux [id=8"),
+    ("NULL for empty", "commande", column("etat", at(4, lambda _: None)), "data.cells_different", "torture.commande.etat [id=5"),
+    ("empty for NULL", "commande", column("etat", at(6, lambda _: "")), "data.cells_different", "torture.commande.etat [id=7"),
+    ("trailing space", "commande", column("autre", at(0, lambda one: one + " ")), "data.cells_different", "torture.commande.autre [id=1"),
+    ("all instants +1 h", "commande", shift_zone, "data.cells_different", "torture.commande.passee ["),
+    ("zone forgotten", "commande", forget_zone, "data.schema_drift_undeclared", "torture.commande.passee: declared timestamp[us, tz=UTC]"),
+    ("zone forgotten, values", "commande", forget_zone, "data.cells_different", "torture.commande.passee ["),
+    ("columns swapped", "commande", swap, "data.cells_different", "torture.commande.etat ["),
+    ("dropped row", "commande", lambda table: table.slice(1), "data.rows_missing", "torture.commande"),
+    ("dropped and doubled, missing", "commande", drop_and_double, "data.rows_missing", "torture.commande"),
+    ("dropped and doubled, extra", "commande", drop_and_double, "data.rows_extra", "torture.commande [id=6"),
+    ("doubled", "doublons", lambda table: pa.concat_tables([table, table.slice(0, 1)]), "data.rows_extra", "torture.doublons [part-00000.parquet row="),
+    ("keyless change", "doublons", column("valeur", at(3, lambda one: one + 1)), "data.cells_different", "torture.doublons.valeur [part-00000.parquet row="),
+    ("column gone", "client", lambda table: table.drop_columns(["nom"]), "data.schema_drift_undeclared", "torture.client.nom: not in part-00000.parquet"),
+    ("column gone, values", "client", lambda table: table.drop_columns(["nom"]), "data.cells_different", "torture.client.nom ["),
+    ("NULL in NOT NULL", "client", column("nom", at(0, lambda _: None)), "data.schema_drift_undeclared", "torture.client.nom: 1 NULLs"),
+    ("orphan", "commande", column("client", at(0, lambda _: 4242)), "data.orphan_references", "torture.commande.client [client=4242] -> torture.client"),
+    ("orphans, the other end", "client", lambda table: table.slice(1), "data.rows_missing", "torture.client"),
+    ("-0.0", "nombres", column("f8", at(4, lambda _: 0.0)), "data.cells_different", "torture.nombres.f8 [id=5"),
+    ("NaN", "nombres", column("f8", at(3, lambda _: None)), "data.cells_different", "torture.nombres.f8 [id=4"),
+    ("38 digits", "nombres", column("n38", at(6, lambda one: one + Decimal("0.00000001"))), "data.cells_different", "torture.nombres.n38 [id=7"),
+    ("unbounded numeric", "nombres", column("n", at(8, lambda _: "1.1")), "data.cells_different", "torture.nombres.n [id=9"),
+    ("2**53 + 1", "nombres", column("i8", at(3, lambda one: one - 1)), "data.cells_different", "torture.nombres.i8 [id=4"),
+    ("array bounds", "formes", column("ai", at(2, lambda _: "{7,8,NULL}")), "data.cells_different", "torture.formes.ai [id=3"),
+    ("json number", "formes", column("jb", at(2, lambda _: "1.2345678901234568e+29")), "data.cells_different", "torture.formes.jb [id=3"),
+    ("a column too many", "client", lambda table: table.append_column("x", pa.nulls(len(table))), "data.schema_drift_undeclared", "torture.client.x: in part-00000.parquet, and not declared"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("table", "damage", "metric", "place"), [one[1:] for one in DAMAGES], ids=[one[0] for one in DAMAGES]
+)
+def test_damage_is_named_at_its_place(copy: Path, table: str, damage: Change, metric: str, place: str) -> None:
+    part = Bundle.open(copy).parts(asset_of(copy, f"torture.{table}"), "part-?????.parquet")[0]
+    pq.write_table(damage(pq.read_table(part)), part, compression="zstd")
+    found = findings(copy, f"torture.{table}")[metric]
+
+    assert isinstance(found.value, int)
+    assert found.value > 0
+    where, bracket, row = place.partition("[")
+    assert any(one.startswith(where + bracket) and row in one for one in found.places), found.places
+    assert found.seen.format(**found.facts)
+
+
+def test_all_shifted_instants_are_counted(copy: Path) -> None:
+    for part in Bundle.open(copy).parts(asset_of(copy, "torture.commande"), "part-?????.parquet"):
+        pq.write_table(shift_zone(pq.read_table(part)), part)
+
+    assert int(str(findings(copy, "torture.commande")["data.cells_different"].value)) > 400
+
+
+def test_a_lost_sidecar_is_noticed(copy: Path) -> None:
+    Bundle.open(copy).parts(asset_of(copy, "torture.temps"), "*.exceptions.parquet")[0].unlink()
+    found = wrong(findings(copy, "torture.temps"))
+
+    assert int(str(found["data.cells_different"].value)) > 20  # of 32: a lower bound
+    assert any(place.startswith("torture.temps.d [") for place in found["data.cells_different"].places)
+
+
+def test_the_engines_totals_are_compared_too(copy: Path) -> None:
+    import json
+
+    path = copy / "data/witness" / asset_of(copy, "torture.commande").slug / "witness.json"
+    document = json.loads(path.read_bytes())
+    document["facts"]["totals"]["ht"]["sum"] = "1.00"
+    path.write_text(json.dumps(document))
+    found = findings(copy, "torture.commande")["data.cells_different"]
+
+    assert found.value == 1
+    assert found.places[0].startswith("torture.commande.ht (sum of value: 1.00 / ")
+
+
+def test_a_reference_to_a_table_that_did_not_leave_is_unanswered(copy: Path) -> None:
+    bundle = Bundle.open(copy)
+    bundle.entries = tuple(entry for entry in bundle.entries if entry.asset.name != "torture.client")
+    answers = []
+    with pytest.raises(BundleError, match=r"torture\.client .*which is not in the bundle"):
+        answers.extend(Schema().verify(asset_of(copy, "torture.commande"), bundle))
+
+
+LOST = [
+    ("constraint torture.client.client_pkey", "ADD CONSTRAINT client_pkey PRIMARY KEY"),
+    ('constraint torture.Or der"s\'é.x.vérifié', "CONSTRAINT \"vérifié\" CHECK"),
+    ("index torture.Index; bizarre", "INDEX \"Index; bizarre\""),
+    ("sequence torture.facture", "CREATE SEQUENCE torture.facture"),
+    ("view torture.vue", "CREATE VIEW torture.vue"),
+    ("materialized view torture.vue_m", "CREATE MATERIALIZED VIEW torture.vue_m"),
+    ("comment torture.client.avant;", "COMMENT ON TRIGGER"),
+    ("comment torture.commande.commande_client_fkey", "COMMENT ON CONSTRAINT"),
+    ('comment torture.Or der"s\'é.x.a.b', "COMMENT ON COLUMN"),
+    ("function torture.f", "CREATE FUNCTION torture.f(a text)"),
+    ("trigger torture.client.avant;", "CREATE TRIGGER \"avant;\""),
+    ("policy torture.secrets.qui_lit", "CREATE POLICY qui_lit"),
+    ("rule torture.vue.pas_touche", "CREATE RULE pas_touche"),
+    ("type torture.humeur", "CREATE TYPE torture.humeur"),
+    ("domain torture.positif", "CREATE DOMAIN torture.positif"),
+    ("partition torture.mesures_x", "ATTACH PARTITION torture.mesures_x DEFAULT"),
+    ("grant torture.client", "GRANT SELECT ON TABLE torture.client"),
+    ("table torture.sans_ligne", "CREATE TABLE torture.sans_ligne"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("place", "fragment"), LOST, ids=[one[0] for one in LOST])
+def test_a_statement_gone_from_the_schema_is_named(copy: Path, place: str, fragment: str) -> None:
+    path = copy / asset_of(copy, "comptoir").folder / "schema.sql"
+    text = path.read_text(encoding="utf-8")
+    assert text.count(fragment) == 1
+
+    # The statement becomes one about something else; pg_dump's comment above it stays.
+    path.write_text(text.replace(fragment, _elsewhere(fragment)), encoding="utf-8")
+    found = findings(copy, "comptoir")["data.metadata_classes_missing"]
+
+    assert found.value in (1, 2, 3)
+    assert place in found.places
+
+
+def _elsewhere(fragment: str) -> str:
+    """The statement about another object, or another statement."""
+    renamed = {
+        "ADD CONSTRAINT client_pkey PRIMARY KEY": "ADD CONSTRAINT autre PRIMARY KEY",
+        'CONSTRAINT "vérifié" CHECK': "CONSTRAINT autre CHECK",
+        'INDEX "Index; bizarre"': "INDEX autre",
+        "COMMENT ON TRIGGER": "REASSIGN ON TRIGGER",
+        "COMMENT ON CONSTRAINT": "REASSIGN ON CONSTRAINT",
+        "COMMENT ON COLUMN": "REASSIGN ON COLUMN",
+        'CREATE TRIGGER "avant;"': "CREATE TRIGGER autre",
+        "CREATE POLICY qui_lit": "CREATE POLICY autre",
+        "CREATE RULE pas_touche": "CREATE RULE autre",
+    }
+    return renamed.get(fragment, fragment.replace("torture.", "torture.autre_"))
+
+
+def test_a_forgotten_sequence_value_is_named(copy: Path) -> None:
+    path = copy / asset_of(copy, "comptoir").folder / "database.json"
+    path.write_text(path.read_text().replace('"last_value": 1001', '"last_value": 1'))
+    found = findings(copy, "comptoir")["data.metadata_classes_missing"]
+
+    assert (found.value, found.places) == (1, ("sequence value of torture.facture",))
+
+
+def test_a_truncated_dump_is_not_answered(copy: Path) -> None:
+    path = copy / asset_of(copy, "comptoir").folder / "schema.sql"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text[: text.index("CREATE TABLE torture.nombres") + 60], encoding="utf-8")
+
+    with pytest.raises(BundleError, match=r"schema\.sql cannot be read"):
+        findings(copy, "comptoir")
+    found = {one.metric: one for one in Openness().verify(asset_of(copy, "comptoir"), Bundle.open(copy))}
+    assert "comptoir schema.sql" in found["format.two_readers_ok_pct"].places[0]
+
+
+# --- refusals ----------------------------------------------------------------------------------------------------
+
+
+def test_missing_select_on_one_table_is_named_and_the_rest_goes_on(server: PostgresServer, tmp_path: Path) -> None:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("REVOKE SELECT ON torture.client FROM exit_reader")
+        try:
+            source = exporter(server, user="exit_reader")
+            checks = {one.subject: one for one in source.check()}
+            bundle, refused = export(source, tmp_path / "b")
+        finally:
+            connection.execute("GRANT SELECT ON torture.client TO exit_reader")
+
+    assert not checks["torture.client"].ok
+    assert checks["torture.client"].hint == "GRANT SELECT ON torture.client TO exit_reader"
+    assert refused["torture.client"].message == "table torture.client: SELECT denied to exit_reader"
+    assert refused["torture.client"].hint == "GRANT SELECT ON torture.client TO exit_reader"
+    assert refused["torture.secrets"].hint == "ALTER ROLE exit_reader BYPASSRLS"  # never a filtered read
+    assert set(refused) == {"torture.client", "torture.secrets"}
+    assert {"torture.commande", "comptoir"} <= {asset.name for asset in bundle.assets}
+    missing = findings(bundle.root, "comptoir")["data.metadata_classes_missing"]
+    assert "table torture.client" in missing.places
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("url", "seen"),
+    [
+        ("postgresql://exit_reader@127.0.0.1:{closed}/comptoir", "nothing listens there"),
+        ("postgresql://exit_reader@127.0.0.1:{port}/nulle_part", 'database "nulle_part" does not exist'),
+        ("postgresql://exit_reader@hote.invalid:{port}/comptoir", "the host name is unknown"),
+        ("postgresql://postgres@127.0.0.1:{port}/comptoir", "the password is refused"),
+        ("n'importe quoi", "is not a connection URL"),
+    ],
+)
+def test_a_refused_connection_is_one_line_with_a_fix_and_no_password(
+    server: PostgresServer, url: str, seen: str
+) -> None:
+    source = exporter(server, user="exit_reader", url=url.format(port=server.port, closed=closed_port()))
+    with pytest.raises(SourceError) as caught:
+        list(source.discover())
+    message = caught.value.message
+
+    assert seen in message
+    assert "\n" not in message
+    assert caught.value.hint
+    assert READER_PASSWORD not in message + caught.value.hint + repr(source) + repr(source.settings)
+    source.close()
+
+
+def test_a_server_that_does_not_answer_is_left_in_time(server: PostgresServer) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"postgresql://postgres@127.0.0.1:{silent.getsockname()[1]}/comptoir"
+        with pytest.raises(SourceError, match="no answer in time"):
+            list(exporter(server, url=url, connect_timeout_s=2).discover())
+
+
+def test_no_pg_dump_or_an_old_one_names_the_setting(server: PostgresServer, tmp_path: Path) -> None:
+    old = tmp_path / "pg_dump"
+    old.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 12.4'\n")
+    old.chmod(0o755)
+    for setting, message in (
+        (old, "is version 12, older than the server's 18"),
+        (tmp_path / "none", "is not a program"),
+    ):
+        source = exporter(server, pg_dump=setting)
+        database = next(asset for asset in source.discover() if asset.kind is Kind.DATABASE)
+        with BundleWriter(tmp_path / "b") as writer, pytest.raises(SourceError, match=message) as caught:
+            source.export(database, writer)
+
+        assert "pg_dump = " in caught.value.hint
+        source.close()
+
+
+@pytest.fixture
+def large(server: PostgresServer) -> Iterator[str]:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE torture.grand AS SELECT g AS id, repeat('x', 200) AS t FROM generate_series(1, 400000) g"
+        )
+        yield "torture.grand"
+        connection.execute("DROP TABLE torture.grand")
+
+
+def test_a_connection_killed_in_mid_copy_is_one_error_and_leaves_no_part(
+    server: PostgresServer, large: str, tmp_path: Path
+) -> None:
+    source = exporter(server)
+    asset = next(asset for asset in source.discover() if asset.name == large)
+
+    def kill() -> None:
+        query = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'COPY%grand%' AND state = 'active'"
+        )
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            deadline = time.monotonic() + 10
+            while not connection.execute(query).fetchall() and time.monotonic() < deadline:
+                time.sleep(0.005)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with BundleWriter(tmp_path / "b") as writer:
+        with pytest.raises(SourceError, match=rf"table {large}: the connection to .* was lost while reading"):
+            source.export(asset, writer)
+        killer.join()
+        assert not writer.has(f"{asset.folder}/table.json")
+        with pytest.raises(SourceError, match="the snapshot that its export read is gone"):
+            source.witness(asset)
+
+        source.export(asset, writer)  # the same command again: a new snapshot, the whole table anew
+        writer.put_witness(asset, source.witness(asset))
+        writer.close_asset(asset, exporter="test", at=AT)
+        root = writer.finish(about={}, at=AT).root
+    source.close()
+
+    assert not wrong(findings(root, large))
+
+
+def test_a_table_that_takes_too_long_is_refused_and_the_next_one_is_read(
+    server: PostgresServer, large: str, tmp_path: Path
+) -> None:
+    source = exporter(server, statement_timeout_s=0.02)
+    assets = {asset.name: asset for asset in source.discover()}
+    with BundleWriter(tmp_path / "b") as writer:
+        with pytest.raises(SourceError, match="statement timeout") as caught:
+            source.export(assets[large], writer)
+        source.export(assets["torture.parent"], writer)
+
+        assert "statement_timeout_s" in caught.value.hint
+        assert writer.has(f"{assets['torture.parent'].folder}/table.json")
+    source.close()
+
+
+def test_parts_of_an_earlier_snapshot_do_not_mix_with_new_ones(server: PostgresServer, tmp_path: Path) -> None:
+    first = exporter(server, part_rows=100)
+    asset = next(one for one in first.discover() if one.name == "torture.mesures")
+    with BundleWriter(tmp_path / "b") as writer:
+        first.export(asset, writer)  # ten parts, then the process dies before the witness
+    first.close()
+    second = exporter(server, part_rows=400)
+    with BundleWriter(tmp_path / "b") as writer:
+        second.export(asset, writer)
+        writer.put_witness(asset, second.witness(asset))
+        writer.close_asset(asset, exporter="test", at=AT)
+        bundle = writer.finish(about={}, at=AT)
+    second.close()
+    bundle.check()
+
+    assert len(bundle.parts(asset, "part-?????.parquet")) == 3
+    assert not wrong(findings(bundle.root, asset.name))
+
+
+def test_export_and_witness_see_one_moment(server: PostgresServer, tmp_path: Path) -> None:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE torture.mouvante AS SELECT 1 AS id")
+        try:
+            source = exporter(server)
+            asset = next(one for one in source.discover() if one.name == "torture.mouvante")
+            with BundleWriter(tmp_path / "b") as writer:
+                connection.execute("INSERT INTO torture.mouvante VALUES (2)")
+                source.export(asset, writer)
+                connection.execute("UPDATE torture.mouvante SET id = id + 10")
+                writer.put_witness(asset, source.witness(asset))
+                writer.close_asset(asset, exporter="test", at=AT)
+                root = writer.finish(about={}, at=AT).root
+            source.close()
+        finally:
+            connection.execute("DROP TABLE torture.mouvante")
+
+    assert not wrong(findings(root, "torture.mouvante"))
+    assert Bundle.open(root).document(asset, "table.json")["rows"] == 1
+
+
+def test_it_only_reads_even_as_superuser(server: PostgresServer) -> None:
+    source = exporter(server)
+    checks = list(source.check())
+    session = source._session()
+
+    assert any("is a superuser" in one.seen for one in checks)
+    with pytest.raises(ReversibleError, match="read-only"), session.reading("a write"):
+        session.rows("DELETE FROM torture.client RETURNING id")
+    source.close()
+
+
+def test_no_password_is_in_the_bundle(server: PostgresServer, tmp_path: Path) -> None:
+    bundle, _ = export(exporter(server, user="exit_reader"), tmp_path / "b")
+
+    for path in (one for one in bundle.root.rglob("*") if one.is_file()):
+        assert READER_PASSWORD.encode() not in path.read_bytes()
+
+
+def test_endpoints_are_what_the_rerun_must_not_reach(server: PostgresServer) -> None:
+    assert exporter(server).endpoints == (server.endpoint,)
+    assert exporter(server, url="postgresql://u@a:1,b:2/d").endpoints == ("a:1", "b:2")
+    assert exporter(server, url="postgresql://u@a/d").endpoints == ("a:5432",)
+
+
+def test_large_objects_are_named_with_the_reason_they_stay(server: PostgresServer) -> None:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        row = connection.execute("SELECT lo_from_bytea(0, 'x')").fetchone()
+        assert row is not None
+        try:
+            source = exporter(server)
+            assets = list(source.discover())
+            source.close()
+        finally:
+            connection.execute("SELECT lo_unlink(%s)", row)
+
+    assert [asset.obstacle for asset in assets if asset.obstacle] == [
+        "1 large objects (pg_largeobject): not exported by this version"
+    ]
+
+
+# --- openness ----------------------------------------------------------------------------------------------------
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"PAR1" + bytes(200) + b"PAR1")
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def lock(path: Path) -> None:
+    """An encrypted footer, as Parquet modular encryption writes it."""
+    path.write_bytes(b"PARE" + os.urandom(300) + b"PARE")
+
+
+@pytest.mark.parametrize("damage", [cut, garbage, empty, lock])
+def test_a_broken_parquet_file_is_measured_by_openness_and_unanswered_by_the_others(
+    copy: Path, damage: Callable[[Path], None]
+) -> None:
+    bundle = Bundle.open(copy)
+    asset = asset_of(copy, "torture.client")
+    damage(bundle.parts(asset)[0])
+    found = {one.metric: one for one in Openness().verify(asset, bundle)}
+
+    assert found["format.two_readers_ok_pct"].value == 50.0
+    assert found["format.two_readers_ok_pct"].places[0].startswith("torture.client part-00000.parquet: ")
+    assert float(str(found["format.open_pct"].value)) < 100
+    assert found["format.needs_vendor_reader"].value == 1
+    assert found["crypto.vendor_key_only_objects"].value == (1 if damage is lock else 0)
+    for verifier in (Rows(), Values(), Schema()):
+        with pytest.raises(BundleError, match=r"part-00000\.parquet cannot be read"):
+            list(verifier.verify(asset, bundle))
+
+
+def test_a_file_in_no_open_format_is_named(copy: Path) -> None:
+    bundle = Bundle.open(copy)
+    asset = asset_of(copy, "torture.client")
+    (bundle.folder(asset) / "client.dmp").write_bytes(b"\x00ORACLE")
+    found = {one.metric: one for one in Openness().verify(asset, bundle)}
+
+    assert found["format.needs_vendor_reader"].places == ("torture.client client.dmp",)
+    assert float(str(found["format.open_pct"].value)) < 100
+
+
+def test_a_missing_part_in_the_middle_is_unanswered(copy: Path) -> None:
+    bundle = Bundle.open(copy)
+    asset = asset_of(copy, "torture.mesures")
+    bundle.parts(asset)[1].unlink()
+
+    with pytest.raises(BundleError, match="a part is missing"):
+        list(Rows().verify(asset, bundle))
