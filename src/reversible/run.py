@@ -275,7 +275,8 @@ class DryRun:
             )
         )
         self.documents = self._judge(sealed, [*rerun.results, *map(_line, self._findings)], run)
-        reports = {f"report.{lang}.html": html.render(self.documents, lang) for lang in LANGUAGES}
+        written = dossier.as_written(self.documents)  # as whoever verifies will read them, and render them again
+        reports = {f"report.{lang}.html": html.render(written, lang) for lang in LANGUAGES}
         seal_dossier(self.space.evidence, self.documents, reports=reports)
         for name, content in {**reports, "report.html": reports[f"report.{self.lang}.html"]}.items():
             (self.space.root / name).write_bytes(content)

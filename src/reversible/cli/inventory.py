@@ -12,8 +12,20 @@ _HEADS = {
     "en": ("Asset", "Rows", "Bytes", "Leaves?"),
 }
 _WORDS = {
-    "fr": {"yes": "oui", "unlisted": "NON LISTÉ au plan", "excluded": "exclu", "obstacle": "NE PEUT PAS SORTIR"},
-    "en": {"yes": "yes", "unlisted": "NOT LISTED in the plan", "excluded": "excluded", "obstacle": "CANNOT LEAVE"},
+    "fr": {
+        "yes": "oui",
+        "unlisted": "NON LISTÉ au plan",
+        "excluded": "exclu",
+        "obstacle": "NE PEUT PAS SORTIR",
+        "idle": "ne désigne aucun actif",
+    },
+    "en": {
+        "yes": "yes",
+        "unlisted": "NOT LISTED in the plan",
+        "excluded": "excluded",
+        "obstacle": "CANNOT LEAVE",
+        "idle": "names no asset",
+    },
 }
 
 
@@ -41,9 +53,14 @@ def inventory(plan_file: Path, as_json: bool, lang: str) -> int:
             exporter.close()
     unlisted = {asset.id for asset in loaded.unlisted(found)}
     assets = [asset if asset.id in unlisted else loaded.scope(asset) for asset in found]
+    idle = loaded.idle_patterns(found)
     if as_json:
         rows = [{**asset.to_json(), "id": asset.id, "unlisted": asset.id in unlisted} for asset in assets]
-        click.echo(json.dumps({"plan": str(plan_file), "assets": rows}, ensure_ascii=False, indent=1))
+        click.echo(
+            json.dumps(
+                {"plan": str(plan_file), "assets": rows, "idle_patterns": list(idle)}, ensure_ascii=False, indent=1
+            )
+        )
         return 0
     words = _WORDS[lang]
     width = max([len(asset.id) for asset in assets] + [len(_HEADS[lang][0])])
@@ -62,4 +79,6 @@ def inventory(plan_file: Path, as_json: bool, lang: str) -> int:
     leaving = [a for a in assets if a.id not in unlisted and not a.excluded and not a.obstacle]
     total = sum(asset.size_bytes or 0 for asset in leaving)
     click.echo(f"\n{len(leaving)}/{len(assets)}  {total / 1e6:.1f} MB")
+    for pattern in idle:
+        click.echo(f"! {pattern} {words['idle']}")
     return 0

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-_PLACES = 10  # of one missed check; all of them are in the report and in data/results.jsonl
+_PLACES = 3  # of one asset and one missed check; all of them are in the report and in data/results.jsonl
 _STYLES = {
     "FAILED": "bold red",
     "NOT_TESTED": "yellow",
@@ -159,24 +159,28 @@ class _Printer:
             "{metric}: measured {value}, threshold {bound}",
             metric=about.words.metric(answer["metric"]), value=tr.value(answer.get("value"), unit), bound=bound,
         )  # fmt: skip
-        self._line(f"{self._symbol('missed')} {clause['id']}  {said}", style=_STYLES["FAILED"], hang=4)
-        places = list(self._places(answer))
-        for place in places[:_PLACES]:
-            self._line(f"    {place}", hang=6)
-        if len(places) > _PLACES:
-            left = tr.text("{n} more places are in {path}.", n=len(places) - _PLACES, path="data/results.jsonl")
-            self._line(f"    {left}", hang=6)
+        capped = clause["verdict"] != "FAILED"  # a check that only caps its clause is no failure
+        symbol, style = ("PARTIAL", _STYLES["PARTIAL"]) if capped else ("missed", _STYLES["FAILED"])
+        self._line(f"{self._symbol(symbol)} {clause['id']}  {said}", style=style, hang=4)
+        for asset, places in self._places(answer):
+            for place in places[:_PLACES]:
+                self._line(f"    {asset}  {place}" if asset else f"    {place}", hang=6)
+            if len(places) > _PLACES:
+                n = len(places) - _PLACES
+                left = tr.text("{n} more places are in {path}.", n=n, path="data/results.jsonl")
+                self._line(f"      {left}", hang=6)
 
-    def _places(self, answer: Document) -> Iterator[str]:
-        """Asset and place of each line behind the answer; what the answer itself names when no line has places."""
+    def _places(self, answer: Document) -> Iterator[tuple[str, Sequence[str]]]:
+        """Asset and places of each line behind the answer; what the answer itself names when no line has places."""
         about, named = self._about, False
         for line in about.by_metric.get(answer["metric"], ()):
             if (line["metric"], line["asset"] or "") in about.off:
-                for place in line.get("places", ()) or ([about.value(line)] if line["asset"] else ()):
+                places = line.get("places", ()) or ([about.value(line)] if line["asset"] else ())
+                if places:
                     named = True
-                    yield f"{line['asset']}  {place}" if line["asset"] else str(place)
-        if not named:
-            yield from (str(place) for place in answer.get("places", ()))
+                    yield line["asset"] or "", places
+        if not named and answer.get("places"):
+            yield "", [str(place) for place in answer["places"]]
 
     def _next(self, missed: Sequence[tuple[Document, Document]], silent: Sequence[Document]) -> None:
         tr = self._about.tr
