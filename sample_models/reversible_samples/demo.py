@@ -118,12 +118,12 @@ def company(directory: Path, *, lang: str) -> Iterator["Vendor"]:
             reader=customer.READER, golden="\n".join(_golden(name) for name in endpoints),
         )  # fmt: skip
         (directory / "exit-plan.toml").write_text(text, encoding="utf-8")
+        thousands = f"{rows:,}"
+        in_french = thousands.replace(",", "\u202f")
         _say(
             lang,
-            f"The customer holds {rows:,} rows, {versions} documents and versions, {len(endpoints)} models.",
-            f"Le client possède {rows:,} lignes, {versions} documents et versions, {len(endpoints)} modèles.".replace(
-                ",", " "
-            ),
+            f"The customer holds {thousands} rows, {versions} documents and versions, {len(endpoints)} models.",
+            f"Le client possède {in_french} lignes, {versions} documents et versions, {len(endpoints)} modèles.",
         )
         try:
             yield Vendor(stop=vendor.close, admin_url=database.url)

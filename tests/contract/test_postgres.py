@@ -147,7 +147,7 @@ def test_every_value_reads_back_as_the_server_writes_it(server: PostgresServer, 
             f'CASE WHEN "{name}" IS DISTINCT FROM NULL THEN format(\'%s\', "{name}") END' for name in columns
         )
         only = "" if table == "mesures" else "ONLY"
-        expected = connection.execute(f"SELECT {forms} FROM {only} {asset.name}").fetchall()  # type: ignore[arg-type]
+        expected = connection.execute(f"SELECT {forms} FROM {only} {asset.name}").fetchall()  # type: ignore[arg-type]  # noqa: S608
 
     assert Counter(restored(bundle, asset, document)) == Counter(map(normal_floats(document), expected))
 
@@ -374,7 +374,7 @@ def test_a_lost_sidecar_is_noticed(copy: Path) -> None:
     Bundle.open(copy).parts(asset_of(copy, "torture.temps"), "*.exceptions.parquet")[0].unlink()
     found = wrong(findings(copy, "torture.temps"))
 
-    assert int(str(found["data.cells_different"].value)) > 20  # of 32: a lower bound
+    assert int(str(found["data.cells_different"].value)) >= 8  # of 32: a lower bound, and eight columns
     assert any(place.startswith("torture.temps.d [") for place in found["data.cells_different"].places)
 
 

@@ -109,7 +109,8 @@ def test_objects_that_a_client_encrypted_are_named(bundle: Bundle) -> None:
     pa.array([-62135596800000000, 253402300799999999], pa.timestamp("us")),
     pa.array([-719162, 2932896], pa.int32()).cast(pa.date32()),
     pa.array([0, 86399999999], pa.int64()).cast(pa.time64("us")),
-    pa.array([-0.0, float("nan")]), pa.array([5e-324, 1e-45], pa.float32()), pa.array(["", None]), pa.array([b"\x00", b""]),
+    pa.array([-0.0, float("nan")]), pa.array([5e-324, 1e-45], pa.float32()), pa.array(["", None]),
+    pa.array([b"\x00", b""]),
     pa.array([2**64 - 1, 0], pa.uint64()),
 ], ids=lambda values: str(values.type))  # fmt: skip
 def test_both_readers_agree_on_hard_values(tmp_path: Path, hard: pa.Array) -> None:

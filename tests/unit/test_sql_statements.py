@@ -8,7 +8,8 @@ from reversible_verifiers import sql_statements
 from reversible_verifiers.sql_statements import Unbalanced
 
 CASES = [
-    ('CREATE TABLE s.t (id integer, "A;b" text DEFAULT \';\');', {"table": [("s", "t")], "default": [("s", "t", "A;b")]}),
+    ('CREATE TABLE s.t (id integer, "A;b" text DEFAULT \';\');',
+     {"table": [("s", "t")], "default": [("s", "t", "A;b")]}),
     ("CREATE TABLE s.t (a int CONSTRAINT x CHECK (a > 0), CONSTRAINT y NOT NULL a);",
      {"table": [("s", "t")], "constraint": [("s", "t", "x")]}),
     ("CREATE TABLE s.t (a int GENERATED ALWAYS AS (1 + 1) STORED, b int GENERATED ALWAYS AS IDENTITY);",
