@@ -19,7 +19,7 @@ _SECRETS = ("SHOP_PASSWORD", "VENDOR_ACCESS_KEY", "VENDOR_SECRET_KEY", "EU_ACCES
 
 @dataclass(frozen=True)
 class Vendor:
-    """The vendor while it lives: `stop` ends all its servers; `admin_url` is the database owner's, with its password."""
+    """The vendor while it lives: `stop` ends its servers; `admin_url` is the database owner's, with its password."""
 
     stop: Callable[[], None]
     admin_url: str = field(repr=False)

@@ -359,8 +359,13 @@ def _line_of(about: Material, answer: Document) -> Document | None:
 
 
 def _closest(about: Material) -> tuple[Document, Document] | None:
-    """The measured answer with the smallest relative margin to a bound; an equality has no margin and comes last."""
-    measured = [(clause, one) for clause, one in about.answers("met") if one.get("value") is not None]
+    """The measured answer with the smallest relative margin to a bound; an equality has no margin and comes last.
+
+    A number that a person typed is not measured: it has no line in the results.
+    """
+    measured = [
+        (clause, one) for clause, one in about.answers("met") if one.get("value") is not None and _line_of(about, one)
+    ]
     return min(measured, key=lambda pair: _margin(pair[1]), default=None)
 
 
