@@ -57,7 +57,7 @@ def demo(directory: Path, sabotage: bool, keep: bool, as_json: bool, lang: str) 
             if event.ended and event.phase == "ship":
                 vendor.stop()
                 _say(lang, "The vendor is stopped.", "Le fournisseur est arrêté.")
-    status = conclude(run, as_json=as_json, exit_zero=False, lang=lang)
+    status = conclude(run, as_json=as_json, exit_zero=False, lang=lang, bilingual=True)
     if sabotage:
         _say(lang, "Planted faults:", "Fautes plantées :")
         for fault in faults:

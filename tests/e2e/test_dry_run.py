@@ -154,6 +154,18 @@ def test_an_unreachable_source_and_a_wrong_password_are_one_line(vendor: Path, t
         assert not (tmp_path / "b/evidence").exists()
 
 
+def shown_in_readme(command: str, output: str) -> list[str]:
+    """The lines of the README's console block for `command` that `output` does not have, numbers and keys aside."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    block = readme.split(f"$ {command}\n")[1].split("```")[0].split("\n$ ")[0]
+    said = {without_numbers(line) for line in output.splitlines()}
+    return [line for line in block.splitlines() if line.strip("… ") and without_numbers(line) not in said]
+
+
+def without_numbers(line: str) -> str:
+    return re.sub(r"\s*\d[\d.,]*", "#", line.partition("[")[0]).rstrip()
+
+
 def test_the_sabotaged_demo_fails_and_names_every_fault_at_its_place(tmp_path: Path) -> None:
     done = reversible("demo", tmp_path / "demo", "--sabotage", "--lang", "en")
 
@@ -166,11 +178,13 @@ def test_the_sabotaged_demo_fails_and_names_every_fault_at_its_place(tmp_path: P
         "digits-transformer",
     ):
         assert place in done.stdout, place
+    assert shown_in_readme("reversible demo --sabotage", done.stdout + done.stderr) == []
 
 
 def test_the_demo_holds_and_its_dossier_is_checked_by_openssl_alone(tmp_path: Path) -> None:
-    done = reversible("demo", tmp_path / "demo", "--lang", "fr")
+    done = reversible("demo", tmp_path / "demo", "--lang", "en")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert shown_in_readme("make demo", done.stdout + done.stderr) == []
 
     evidence = tmp_path / "demo/run/evidence"
     verdicts = json.loads((evidence / "data/verdicts.json").read_bytes())

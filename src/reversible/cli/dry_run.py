@@ -35,7 +35,7 @@ def dry_run(plan_file: Path, into: Path, as_json: bool, exit_zero: bool, lang: s
     return conclude(run, as_json=as_json, exit_zero=exit_zero, lang=lang)
 
 
-def conclude(run: "DryRun", *, as_json: bool, exit_zero: bool, lang: str) -> int:
+def conclude(run: "DryRun", *, as_json: bool, exit_zero: bool, lang: str, bilingual: bool = False) -> int:
     """Print the verdicts and return the exit status."""
     import json
     import sys
@@ -46,7 +46,7 @@ def conclude(run: "DryRun", *, as_json: bool, exit_zero: bool, lang: str) -> int
     if as_json:
         click.echo(json.dumps(documents.verdicts, ensure_ascii=False, sort_keys=True, indent=1))
     else:
-        terminal.print_verdicts(sys.stdout, documents, lang)
+        terminal.print_verdicts(sys.stdout, documents, lang, bilingual=bilingual)
         click.echo(f"\n{run.space.root}/report.html")
         click.echo(f"reversible evidence verify {run.space.evidence} --key {run.key.fingerprint}")
     status = int(documents.verdicts["exit_status"])

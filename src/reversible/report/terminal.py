@@ -43,6 +43,7 @@ def print_verdicts(
     width: int | None = None,
     colour: bool | None = None,
     plain: bool | None = None,
+    bilingual: bool = False,
 ) -> None:
     """Print the summary, the verdicts, every missed check with its places, what was not tested, what to type next.
 
@@ -53,6 +54,7 @@ def print_verdicts(
         width: Columns; None asks the terminal, and takes 80 elsewhere.
         colour: None: only on a terminal and without NO_COLOR.
         plain: ASCII only, without rules; None: when the stream cannot say more, or the terminal is dumb.
+        bilingual: The table of verdicts in both languages, `lang` first.
     """
     from rich.console import Console
 
@@ -66,25 +68,32 @@ def print_verdicts(
         highlight=False, markup=False, emoji=False, soft_wrap=False,
     )  # fmt: skip
     about = Material(documents, lang)
-    _Printer(console, about, plain=plain).everything()
+    other = Material(documents, "en" if lang == "fr" else "fr") if bilingual else None
+    _Printer(console, about, plain=plain, other=other).everything()
 
 
 class _Printer:
-    def __init__(self, console: "Console", about: Material, *, plain: bool) -> None:
-        self._console, self._about, self._plain = console, about, plain
+    def __init__(self, console: "Console", about: Material, *, plain: bool, other: Material | None) -> None:
+        self._console, self._about, self._plain, self._other = console, about, plain, other
 
     def everything(self) -> None:
         about = self._about
         self._summary()
         self._table()
         missed = list(about.answers("missed"))
-        if missed or about.failed_on_paper:
+        failing = [pair for pair in missed if pair[0]["verdict"] == "FAILED"]
+        capping = [pair for pair in missed if pair not in failing]
+        if failing or about.failed_on_paper:
             self._title(about.tr.text("Missed checks"))
-            for clause, answer in missed:
+            for clause, answer in failing:
                 self._missed(clause, answer)
             for clause in about.failed_on_paper:
                 said = "; ".join(about.say(one["text"], one.get("facts", {})).text for one in clause.get("reasons", ()))
                 self._line(f"{self._symbol('missed')} {clause['id']}  {said}", style=_STYLES["FAILED"], hang=4)
+        if capping:
+            self._title(about.tr.text("Checks that hold their clause back"))
+            for clause, answer in capping:
+                self._missed(clause, answer)
         silent = [one for one in about.clauses if one["verdict"] == "NOT_TESTED"]
         if silent:
             self._title(about.tr.text("Not tested"))
@@ -139,11 +148,12 @@ class _Printer:
         for one in _worst_first(shown):
             mark = "!" if one.get("severity") == "blocking" else " "
             verdict = f"{self._symbol(one['verdict'])} {self._say(about.words.verdict(one['verdict']))}"
-            table.add_row(
-                f"{self._say(one['id'])} {mark}",
-                _styled(verdict, _STYLES.get(one["verdict"], "")),
-                self._say(about.words.clause(one["id"]).title),
-            )
+            title = self._say(about.words.clause(one["id"]).title)
+            if self._other is not None:
+                verdict += f"\n  {self._say(self._other.words.verdict(one['verdict']))}"
+                title += f"\n{self._say(self._other.words.clause(one['id']).title)}"
+            style = _STYLES.get(one["verdict"], "")
+            table.add_row(f"{self._say(one['id'])} {mark}", _styled(verdict, style), title)
         self._console.print()
         self._console.print(table)
         aside = len(about.clauses) - len(shown)
