@@ -86,3 +86,30 @@ def test_a_missing_plan_is_a_usage_error() -> None:
         assert done.returncode == 2, done.stderr
         assert "absent.toml" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_bundle_is_shipped_to_a_directory_read_back_and_not_sent_twice(tmp_path: Path) -> None:
+    from test_bundle import write_bundle
+
+    bundle = write_bundle(tmp_path / "bundle")
+    first = run("ship", str(bundle.root), str(tmp_path / "there"))
+    again = run("ship", str(bundle.root), str(tmp_path / "there"))
+    (tmp_path / "bundle/data/extra").write_text("x")
+    altered = run("ship", str(bundle.root), str(tmp_path / "elsewhere"))
+
+    assert first.returncode == 0, first.stderr
+    assert bundle.digest in first.stdout
+    assert " 0 sent" in again.stdout
+    assert altered.returncode == 5
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_shipping_to_s3_without_a_region_says_what_is_missing(tmp_path: Path) -> None:
+    from test_bundle import write_bundle
+
+    done = run(
+        "ship", str(write_bundle(tmp_path / "bundle").root), "s3://sortie/x", "--endpoint-url", "http://127.0.0.1:1"
+    )
+
+    assert done.returncode == 2
+    assert "region" in done.stderr

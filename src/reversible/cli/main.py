@@ -19,11 +19,13 @@ _VERBS = {
     "clauses": "reversible.cli.clauses:clauses",
     "dry-run": "reversible.cli.dry_run:dry_run",
     "evidence": "reversible.cli.evidence:evidence",
+    "export": "reversible.cli.export:export",
     "exporters": "reversible.cli.plugins:exporters",
     "init": "reversible.cli.init:init",
     "inventory": "reversible.cli.inventory:inventory",
     "report": "reversible.cli.report:report",
     "schema": "reversible.cli.schema:schema",
+    "ship": "reversible.cli.ship:ship",
     "verifiers": "reversible.cli.plugins:verifiers",
     "verify": "reversible.cli.verify:verify",
 }

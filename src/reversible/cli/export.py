@@ -1,0 +1,33 @@
+"""What would leave, in open formats, without judging it yet?"""
+
+from pathlib import Path
+
+import click
+
+from reversible.cli.terminal import follow, lang_option
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  reversible export exit-plan.toml --into run-1
+  reversible verify run-1/bundle
+  reversible dry-run exit-plan.toml --into run-1         goes on from there: the export is kept""",
+)
+@click.argument("plan_file", metavar="PLAN", type=click.Path(path_type=Path))
+@click.option("--into", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the run is kept.")
+@lang_option
+def export(plan_file: Path, into: Path, lang: str) -> int:
+    """Seal PLAN and export its assets into DIR/bundle; the same command takes an interrupted export up."""
+    from reversible import plan
+    from reversible.bundle.reader import Bundle
+    from reversible.run import DryRun
+
+    run = DryRun(plan.load(plan_file), into, lang=lang)
+    for event in follow(run, lang=lang):
+        if event.ended and event.phase == "export":
+            break
+    bundle = Bundle.open(run.space.bundle)
+    click.echo(f"{bundle.root}  sha256:{bundle.digest}")
+    refused = [entry for entry in bundle.entries if entry.error]
+    return 4 if refused else 0

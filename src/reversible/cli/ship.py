@@ -1,0 +1,41 @@
+"""Does the destination's storage give back what it was given?"""
+
+from pathlib import Path
+
+import click
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  export AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=…
+  reversible ship run-1/bundle s3://sortie/run-1 --endpoint-url https://s3.gra.io.cloud.ovh.net --region gra
+  reversible ship run-1/bundle /mnt/disk/run-1""",
+)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("url")
+@click.option("--endpoint-url", metavar="URL", help="The S3 endpoint; required for s3://.")
+@click.option("--region", metavar="NAME", help="The region to sign for; required for s3://.")
+def ship(bundle: Path, url: str, endpoint_url: str | None, region: str | None) -> int:
+    """Copy BUNDLE to URL, read every file back and compare; the same command goes on after an interruption."""
+    import os
+    import sys
+
+    from reversible.bundle import storage
+    from reversible.bundle.reader import Bundle
+
+    opened = Bundle.open(bundle)
+    opened.check()
+    target = storage.open_storage(
+        url,
+        endpoint_url=endpoint_url,
+        region=region,
+        access_key=os.environ.get("AWS_ACCESS_KEY_ID"),
+        secret_key=os.environ.get("AWS_SECRET_ACCESS_KEY"),
+    )
+    sent = total = 0
+    with click.progressbar(storage.ship(opened, target), length=0, file=sys.stderr) as shipped:
+        for one in shipped:
+            sent, total, shipped.length = sent + one.sent, one.total, one.total
+    click.echo(f"{url}  {total} files, {sent} sent, all read back  sha256:{opened.digest}")
+    return 0
