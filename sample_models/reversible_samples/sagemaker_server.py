@@ -10,7 +10,6 @@ import hmac
 import json
 import subprocess
 import sys
-import tarfile
 import threading
 import time
 import urllib.error
@@ -23,6 +22,8 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
+
+from reversible_exporters import model_archive
 
 ACCOUNT = "123456789012"
 _LARGEST = 6 << 20  # bytes: the vendor's limit for one invocation
@@ -88,9 +89,7 @@ class SageMaker:
 
     def _unpack(self, name: str) -> Path:
         into = self.folder / name
-        into.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(self._models / name / "model.tar.gz") as archive:
-            archive.extractall(into, filter="data")
+        model_archive.unpack(self._models / name / "model.tar.gz", into)
         return into
 
 
