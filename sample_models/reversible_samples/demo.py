@@ -14,7 +14,7 @@ import click
 from reversible.cli.terminal import lang_option
 
 _BUCKET, _MODELS, _EXIT = "comptoir-documents", "comptoir-modeles", "sortie"
-_SECRETS = ("SHOP_PASSWORD", "VENDOR_ACCESS_KEY", "VENDOR_SECRET_KEY", "EU_ACCESS_KEY", "EU_SECRET_KEY")
+SECRETS = ("SHOP_PASSWORD", "VENDOR_ACCESS_KEY", "VENDOR_SECRET_KEY", "EU_ACCESS_KEY", "EU_SECRET_KEY")
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def company(directory: Path, *, lang: str) -> Iterator["Vendor"]:
         try:
             yield Vendor(stop=vendor.close, admin_url=database.url)
         finally:
-            for name in _SECRETS:
+            for name in SECRETS:
                 os.environ.pop(name, None)
 
 

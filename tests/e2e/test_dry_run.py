@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from reversible.assets import Asset
-from reversible_samples.demo import Vendor, company
+from reversible_samples.demo import SECRETS, Vendor, company
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -80,6 +80,15 @@ def test_a_run_interrupted_in_every_phase_is_finished_by_the_same_command(
     assert done.returncode == 0, done.stdout + done.stderr
     for path, written in kept.items():
         assert path.stat().st_mtime_ns == written, f"{path} was written again"
+    assert files_with_secrets(into) == []
+
+
+def files_with_secrets(root: Path) -> list[Path]:
+    """The files that hold the value of a secret the plan refers to."""
+    values = [os.environ[name].encode() for name in SECRETS]
+    assert all(len(value) > 8 for value in values)
+    files = [path for path in root.rglob("*") if path.is_file()]
+    return [path for path in files if any(value in path.read_bytes() for value in values)]
 
 
 def finished_parts(into: Path) -> dict[Path, int]:
