@@ -7,7 +7,6 @@ the caller draws the progress, and may act between two steps (the demo stops its
 """
 
 import functools
-import json
 import logging
 import platform
 import secrets
@@ -41,6 +40,7 @@ log = logging.getLogger(__name__)
 
 TOOL = f"reversible-toolkit {__version__}"
 LANGUAGES = ("fr", "en")
+FORGOTTEN = "the plan neither includes nor excludes it"
 RERUN_TIMEOUT_S = 6 * 3600.0  # a verifier that hangs ends the re-run; what it did not answer is NOT TESTED
 
 RUN_METRICS = (*account.METRICS, *DESTINATION_METRICS)
@@ -114,7 +114,7 @@ class DryRun:
                 for one in exporters.values():
                     one.close()
             with self._clock.phase("ship", started_at=_now().isoformat()):
-                arrived = yield from self._ship(bundle)
+                arrived = yield from self._ship(sealed, bundle)
             yield Event(phase="ship", ended=True)
             with self._clock.phase("rerun", started_at=_now().isoformat()):
                 rerun = self._rerun(arrived, sources)
@@ -129,13 +129,21 @@ class DryRun:
         """Freeze plan, criteria and checks before the first byte leaves; a resumed run keeps the first seal."""
         earlier = self.space.sealed_plan()
         if earlier is not None:
-            if earlier["exit_plan_sha256"] != self.plan.sha256 or earlier["catalogue_sha256"] != self.catalogue.sha256:
+            same = earlier["exit_plan_sha256"] == self.plan.sha256
+            same = same and earlier["catalogue_sha256"] == self.catalogue.sha256 and earlier["tool"] == TOOL
+            exported = any(entry["event"] == "export" for entry in self.space.journal())
+            if not same and not exported:  # nothing has left yet: the plan may still be mended
+                return self._new_seal()
+            if not same:
                 raise UsageError(
-                    f"{self.space.root} holds an interrupted run of another plan: this one changed since it was sealed",
+                    f"{self.space.root} holds an interrupted run of another plan or another version of this tool",
                     hint="choose another directory with --into, or put the plan back as it was",
                 )
             self.space.note("resumed", _now())
             return earlier
+        return self._new_seal()
+
+    def _new_seal(self) -> Document:
         sealed = seal(self.plan, self.catalogue, at=_now())
         self.space.write("plan.json", sealed)
         self.space.note("sealed", _now(), sha256=self.plan.sha256)
@@ -144,18 +152,25 @@ class DryRun:
     # --- inventory ---------------------------------------------------------------------------------------------
 
     def _take_inventory(self, exporters: Mapping[str, Exporter]) -> Steps[tuple[Asset, ...]]:
-        found: list[Asset] = []
-        for name, exporter in exporters.items():
-            yield Event(phase="inventory", subject=name)
-            found += list(exporter.discover())
-        unlisted = {asset.id for asset in self.plan.unlisted(found)}
-        assets = tuple(self.plan.scope(asset) for asset in found if asset.id not in unlisted)
-        forgotten = "the plan neither includes nor excludes it"
-        everything = (*assets, *(replace(asset, excluded=forgotten) for asset in found if asset.id in unlisted))
-        self.space.write("inventory.json", [asset.to_json() for asset in everything])
-        self._measure(account.of_inventory(found, [asset for asset in found if asset.id in unlisted], assets))
-        self._idle = self.plan.idle_patterns(found)
-        return assets
+        """Ask the sources; once the bundle is finished its own inventory stands, and no source is needed any more."""
+        if self.space.bundle.exists():
+            everything = tuple(map(Asset.from_json, self.space.read("inventory.json")))
+        else:
+            found: list[Asset] = []
+            for name, exporter in exporters.items():
+                yield Event(phase="inventory", subject=name)
+                found += exporter.discover()
+            unlisted = {asset.id for asset in self.plan.unlisted(found)}
+            everything = tuple(
+                replace(asset, excluded=FORGOTTEN) if asset.id in unlisted else self.plan.scope(asset)
+                for asset in found
+            )
+            self.space.write("inventory.json", [asset.to_json() for asset in everything])
+        forgotten = [asset for asset in everything if asset.excluded == FORGOTTEN]
+        listed = tuple(asset for asset in everything if asset.excluded != FORGOTTEN)
+        self._measure(account.of_inventory(everything, forgotten, listed))
+        self._idle = self.plan.idle_patterns(everything)
+        return listed
 
     # --- export ------------------------------------------------------------------------------------------------
 
@@ -212,11 +227,11 @@ class DryRun:
 
     # --- ship --------------------------------------------------------------------------------------------------
 
-    def _ship(self, bundle: Bundle) -> Steps[Bundle]:
+    def _ship(self, sealed: Document, bundle: Bundle) -> Steps[Bundle]:
         """To the destination's own storage and back: what is verified later is what the storage gave back."""
         from reversible.bundle import storage as storages
 
-        target = self.plan.open_storage()
+        target = self.plan.open_storage(below=run_id(sealed))
         if target is None:
             return bundle
         self._raw["storage-probe.json"] = json_bytes(storages.probe(target))
@@ -283,7 +298,7 @@ class DryRun:
         shutil.rmtree(where)
 
     def _judge(self, sealed: Document, measured: Sequence[Document], run: Document) -> RunDocuments:
-        inventory = tuple(json.loads((self.space.state / "inventory.json").read_bytes()))
+        inventory = tuple(self.space.read("inventory.json"))
         planned = judgement.planned_checks(sealed, inventory)
         results = complete(planned, measured, self.catalogue, why=run["isolation"]["crash"] or "it did not run")
         verdicts = judgement.judge_run(sealed, inventory, results, run, self.catalogue)
@@ -296,7 +311,7 @@ class DryRun:
         files = [path for path, _ in bag.walk(bundle.root)]
         return {
             "format": "reversible-run/1",
-            "run_id": f"{finished:%Y%m%dT%H%M%SZ}-{sealed['exit_plan_sha256'][:8]}",
+            "run_id": run_id(sealed),
             "started_at": sealed["sealed_at"],
             "finished_at": finished.isoformat(),
             "level": rerun.level,
@@ -320,6 +335,11 @@ class DryRun:
 
     def _measure(self, findings: Iterable[Finding]) -> None:
         self._findings += findings
+
+
+def run_id(sealed: Document) -> str:
+    """A run's name, from its seal: the same when an interrupted run is taken up, another for every other run."""
+    return f"{datetime.fromisoformat(sealed['sealed_at']):%Y%m%dT%H%M%S%fZ}-{sealed['exit_plan_sha256'][:8]}"
 
 
 def seal(plan: Plan, catalogue: clauses.Catalogue, *, at: datetime) -> dict[str, Any]:

@@ -60,8 +60,11 @@ class Workspace:
 
     def sealed_plan(self) -> dict[str, Any] | None:
         """The plan that an interrupted run sealed here; None when there was none."""
-        path = self.state / "plan.json"
-        return json.loads(path.read_bytes()) if path.exists() else None
+        return self.read("plan.json") if (self.state / "plan.json").exists() else None
+
+    def read(self, name: str) -> Any:
+        """Read a state file."""
+        return json.loads((self.state / name).read_bytes())
 
     def write(self, name: str, document: Any) -> None:
         """Write a state file whole."""

@@ -147,6 +147,27 @@ def test_a_table_that_may_not_be_read_is_named_and_the_rest_goes_on(live: tuple[
     assert by_clause["DAT-04"] != "PROVEN"
 
 
+def test_a_plan_runs_every_night_into_the_same_storage(vendor: Path, tmp_path: Path) -> None:
+    for night in ("monday", "tuesday"):
+        done = reversible("dry-run", vendor, "--into", tmp_path / night, "--lang", "en")
+
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_plan_may_be_mended_as_long_as_nothing_has_left(vendor: Path, tmp_path: Path) -> None:
+    wrong = plan_with(vendor, tmp_path, "exit_reader@", "nobody@", prefix="mended")
+    refused = reversible("dry-run", wrong, "--into", tmp_path / "run", "--lang", "en")
+    mended = plan_with(vendor, tmp_path, "DEMO-2026", "MENDED-2026", prefix="mended")
+    exported = reversible("export", mended, "--into", tmp_path / "run", "--lang", "en")
+    changed = plan_with(vendor, tmp_path, "DEMO-2026", "CHANGED-2026", prefix="mended")
+    late = reversible("dry-run", changed, "--into", tmp_path / "run", "--lang", "en")
+
+    assert refused.returncode == 4, refused.stderr
+    assert exported.returncode == 0, exported.stderr
+    assert late.returncode == 2
+    assert "interrupted run of another plan" in late.stderr
+
+
 def test_an_unreachable_source_and_a_wrong_password_are_one_line(vendor: Path, tmp_path: Path) -> None:
     nobody = plan_with(vendor, tmp_path, "@127.0.0.1:", "@127.0.0.1:1", prefix="nobody")
     unreachable = reversible("dry-run", nobody, "--into", tmp_path / "a", "--lang", "en")

@@ -223,17 +223,19 @@ def test_a_missing_variable_names_itself_and_the_key(file: Path) -> None:
     with pytest.raises(UsageError, match=r"source\.box\.password: the environment variable BOX_PASSWORD is not set"):
         settings.password.reveal({})
     with pytest.raises(UsageError, match=r"destination\.storage\.access_key: .* EU_ACCESS_KEY") as raised:
-        found.open_storage({})
+        found.open_storage(environ={})
     assert raised.value.hint == "export EU_ACCESS_KEY=..."
     with pytest.raises(UsageError, match="somewhere: the environment variable GONE is not set"):
         found.resolve("${GONE}", key="somewhere", environ={})
 
 
 def test_the_storage_is_opened_with_what_the_variables_hold(file: Path) -> None:
-    storage = load(file).open_storage({"EU_ACCESS_KEY": "key-of-today", "EU_SECRET_KEY": "hunter2"})
+    storage = load(file).open_storage(
+        below="run-1", environ={"EU_ACCESS_KEY": "key-of-today", "EU_SECRET_KEY": "hunter2"}
+    )
 
     assert storage is not None
-    assert storage.name == "s3://sortie/exit"
+    assert storage.name == "s3://sortie/exit/run-1"
     assert "hunter2" not in repr(storage)
 
 

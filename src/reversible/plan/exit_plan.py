@@ -125,8 +125,12 @@ class Plan:
             built[name] = build(name, self.settings[name])
         return built
 
-    def open_storage(self, environ: Mapping[str, str] = os.environ) -> "Storage | None":
+    def open_storage(self, *, below: str = "", environ: Mapping[str, str] = os.environ) -> "Storage | None":
         """The destination's storage; None when the plan names none.
+
+        Args:
+            below: A folder below the plan's URL: each run has its own, so that a plan can be run every night.
+            environ: Where references are looked up.
 
         Raises:
             UsageError: a variable that the plan refers to is not set.
@@ -141,7 +145,7 @@ class Plan:
             return None if reference is None else reference.reveal(environ, key=f"destination.storage.{name}")
 
         return open_storage(
-            value("url") or "",
+            "/".join(part for part in ((value("url") or "").rstrip("/"), below) if part),
             endpoint_url=value("endpoint_url"),
             region=value("region"),
             access_key=value("access_key"),
