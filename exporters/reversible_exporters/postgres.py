@@ -152,9 +152,15 @@ class PostgresExporter:
         if asset.kind is Kind.DATABASE:
             with session.reading(f"database {asset.name}"):
                 names = postgres_catalog.witnessed(session)
+                definitions = postgres_catalog.definitions(session, names)
                 values = {name: last for name, last, _ in postgres_catalog.sequences(session)}
-            facts = {"classes": names, "counts": {kind: len(one) for kind, one in names.items()},
-                     "sequence_values": values, "server_version": session.version}  # fmt: skip
+            facts = {
+                "classes": names,
+                "definitions": definitions,
+                "counts": {kind: len(one) for kind, one in names.items()},
+                "sequence_values": values,
+                "server_version": session.version,
+            }
             return Witness(method="postgresql catalogs, asked again in the same snapshot", facts=facts)
         return self._witness_table(session, asset)
 
@@ -252,6 +258,7 @@ class PostgresExporter:
         with session.reading(f"table {table.name}", _grant(session, table)):
             columns = postgres_catalog.columns(session, table)
             key = tuple(postgres_catalog.keys(session, table)["primary_key"])
+            constraints = postgres_catalog.constraints(session, table)
             rows, by_column = totals(session, table.source, columns)
             plan = fingerprint.Plan(
                 challenge, tuple(fingerprint.Column(one.name, one.stored.family) for one in columns), key,
@@ -272,9 +279,12 @@ class PostgresExporter:
         return Witness(
             method="postgresql COPY binary, decoded by our own code, in the export's snapshot; count, sum, min and max"
             " by the server",
-            facts={"rows": rows, "columns": described, "totals": by_column, "fingerprint": found.to_json()},
+            facts={
+                "rows": rows, "columns": described, "constraints": constraints, "totals": by_column,
+                "fingerprint": found.to_json(),
+            },
             tables=found.to_tables(),
-        )
+        )  # fmt: skip
 
 
 def _grant(session: Session, table: Table) -> str:

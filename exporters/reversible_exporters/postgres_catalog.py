@@ -109,6 +109,30 @@ def witnessed(session: Session) -> Mapping[str, list[list[str]]]:
     }
 
 
+def definitions(session: Session, classes: Mapping[str, list[list[str]]]) -> list[list[Any]]:
+    """[class, name, SQL fragment] of each object in `classes`, as the server words it; columns go with their table."""
+    of_class = {"function body": "function"}
+    named = {kind: {tuple(name) for name in names} for kind, names in classes.items()}
+    found = [
+        [kind, [str(part) for part in parts], fragment]
+        for kind, query in _queries("postgres_definitions.sql").items()
+        for parts, fragment in session.rows(query)
+        if tuple(parts[: 2 if kind == "column" else None])
+        in named["table" if kind == "column" else of_class.get(kind, kind)]
+    ]
+    return sorted(found, key=lambda row: (row[0], row[1], row[2]))
+
+
+def constraints(session: Session, table: Table) -> list[list[Any]]:
+    """[name, kind, columns] of the table's keys and checks, asked in other words than `keys`."""
+    query = """SELECT conname, contype::text, coalesce((SELECT array_agg(attname::text ORDER BY place)
+                        FROM unnest(conkey) WITH ORDINALITY AS k(n, place)
+                        JOIN pg_attribute ON attrelid = conrelid AND attnum = n), '{}')
+                 FROM pg_constraint
+                WHERE conrelid = %s AND conparentid = 0 AND contype IN ('p', 'u', 'f', 'c') ORDER BY 1"""
+    return [[str(name), kind, list(columns)] for name, kind, columns in session.rows(query, (table.oid,))]
+
+
 @cache
 def _queries(name: str) -> dict[str, str]:
     """The queries of a file beside this one, each after a line "-- name: ..."."""

@@ -1,7 +1,7 @@
 """Did everything of the database that is not rows come along?"""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from reversible.assets import Asset, Kind
 from reversible.bundle.reader import Bundle
@@ -14,7 +14,11 @@ _SEQUENCE_VALUE = "sequence value"
 
 
 class Metadata:
-    """Looks in schema.sql for every object that the witness counted in the catalogs, by class and name."""
+    """Looks in schema.sql for every object that the witness counted in the catalogs, by class and name.
+
+    Each must also be defined there in the words in which the server defined it to the witness: a view's query, a
+    function's body, a constraint, a default, a column's type. The privileges that a GRANT names are not compared.
+    """
 
     metrics = frozenset({"data.metadata_classes_missing"})
     kinds = frozenset({Kind.DATABASE})
@@ -29,11 +33,14 @@ class Metadata:
         try:
             expected = {kind: Counter(tuple(name) for name in names) for kind, names in facts["classes"].items()}
             values: dict[str, int | None] = dict(facts["sequence_values"])
-        except (KeyError, TypeError, AttributeError) as error:
+            definitions = [(str(kind), tuple(name), str(text)) for kind, name, text in facts["definitions"]]
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise BundleError(f"{asset.id}: the witness names no classes") from error
         path = bundle.folder(asset) / "schema.sql"
         try:
-            found = sql_statements.created(path.read_text(encoding="utf-8"))
+            script = path.read_text(encoding="utf-8")
+            found = sql_statements.created(script)
+            altered = list(_altered(definitions, sql_statements.scopes(script)))
         except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
             raise BundleError(f"{asset.id}: schema.sql cannot be read: {error}") from error
         lacking = sql_statements.missing(expected, found)
@@ -41,9 +48,13 @@ class Metadata:
         places = [f"{kind} {'.'.join(name)}" for kind, names in lacking.items() for name in names]
         lost = [name for name, value in values.items() if name not in kept or kept[name] != value]
         places += [f"{_SEQUENCE_VALUE} of {name}" for name in lost]
+        gone = {(kind, name) for kind, names in lacking.items() for name in names}
+        changed = [(kind, name) for kind, name in altered if (kind, name) not in gone]
+        places += [f"{kind} {'.'.join(name)}: not as the source defines it" for kind, name in changed]
         total = sum(map(Counter.total, expected.values())) + len(values)
         yield Finding(
-            "data.metadata_classes_missing", asset.id, len(lacking) + bool(lost), unit="count",
+            "data.metadata_classes_missing", asset.id, len({*lacking, *(kind for kind, _ in changed)}) + bool(lost),
+            unit="count",
             seen="{found} of {expected} objects in {classes} classes are in the dump of the schema",
             facts={
                 "found": total - len(places), "expected": total,
@@ -51,3 +62,20 @@ class Metadata:
             },
             places=tuple(places[:_PLACES]), files=(bundle.relative(path),),
         )  # fmt: skip
+
+
+def _altered(
+    definitions: Sequence[tuple[str, sql_statements.Name, str]],
+    scopes: Mapping[tuple[str, sql_statements.Name], Sequence[Sequence[sql_statements.Word]]],
+) -> Iterator[tuple[str, sql_statements.Name]]:
+    """The objects that the script defines in other words than the server."""
+    for kind, name, text in definitions:
+        body = kind == "function body"
+        where = scopes.get(("function" if body else kind, name), ())
+        if body:
+            held = any(text in word.text for scope in where for word in scope if word.kind == "literal")
+        else:
+            fragment = sql_statements.words_of(text)
+            held = any(sql_statements.holds(scope, fragment) for scope in where)
+        if not held:
+            yield ("function" if body else kind), name

@@ -112,7 +112,26 @@ def _drifts(asset: Asset, bundle: Bundle, document: Mapping[str, Any]) -> Iterat
         # A domain's name does not tell the type below it; the declared type then stands alone.
         if column.get("domain") is None and column["arrow_type"] not in permitted(column["source_type"]):
             yield f"{asset.name}.{column['name']}: {column['source_type']} declared as {column['arrow_type']}"
+    yield from _drifts_of_keys(asset, bundle, document)
     yield from _drifts_of_files(asset, bundle, document)
+
+
+def _drifts_of_keys(asset: Asset, bundle: Bundle, document: Mapping[str, Any]) -> Iterator[str]:
+    """Keys and checks that the source's catalog and table.json do not share; of checks the names only."""
+    try:
+        said = {(kind, name): tuple(columns) for name, kind, columns in bundle.witness(asset).facts["constraints"]}
+        primary = next((name for kind, name in said if kind == "p"), "primary key")
+        written = {("u", one["name"]): tuple(one["columns"]) for one in document["unique"]}
+        written |= {("f", one["name"]): tuple(one["columns"]) for one in document["foreign_keys"]}
+        if document["primary_key"]:
+            written["p", primary] = tuple(document["primary_key"])
+        checks = {("c", one["name"]) for one in document["checks"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{asset.id}: table.json or its witness names no keys: {error!r}") from error
+    written |= {key: said.get(key, ()) for key in checks}
+    for key in sorted({*said, *written}):
+        if said.get(key) != written.get(key):
+            yield f"{asset.name}: constraint {key[1]} is not the same at the source and in table.json"
 
 
 def _drifts_of_files(asset: Asset, bundle: Bundle, document: Mapping[str, Any]) -> Iterator[str]:

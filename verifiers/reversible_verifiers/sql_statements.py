@@ -96,6 +96,49 @@ def created(sql: str) -> dict[str, Counter[Name]]:
     return found
 
 
+def scopes(sql: str) -> dict[tuple[str, Name], list[Sequence[Word]]]:
+    """Where each object is defined, by class and name: its statement, or its part of a CREATE TABLE's body.
+
+    Columns are the class "column". A function has as many scopes as it has signatures.
+
+    Raises:
+        Unbalanced: the script is not whole.
+    """
+    found: dict[tuple[str, Name], list[Sequence[Word]]] = {}
+    for words in statements(sql):
+        inside: set[tuple[str, Name]] = set()
+        if _begins(words, "create"):
+            rest = _without(words[1:], "unlogged")
+            if _begins(rest, "table"):
+                table = _name(rest[1:])
+                for item in _items(rest):
+                    named = {("column", (*table, item[0].text)), *_of_item(table, item)}
+                    inside |= named
+                    for key in named:
+                        found.setdefault(key, []).append(item)
+        for key in _of_statement(words):
+            if key not in inside:
+                found.setdefault(key, []).append(words)
+    return found
+
+
+def holds(scope: Sequence[Word], fragment: Sequence[Word]) -> bool:
+    """Whether the fragment's words stand in the scope, in a row."""
+    wanted = [word.text for word in fragment]
+    texts = [word.text for word in scope]
+    return any(texts[at : at + len(wanted)] == wanted for at in range(len(texts) - len(wanted) + 1))
+
+
+def words_of(fragment: str) -> list[Word]:
+    """A fragment of SQL as words, without the semicolon at its end.
+
+    Raises:
+        Unbalanced: a quote is never closed.
+    """
+    words = list(_words(fragment))
+    return words[:-1] if words and words[-1].kind == "sign" and words[-1].text == ";" else words
+
+
 def _words(sql: str) -> Iterator[Word]:
     at = 0
     while at < len(sql):
@@ -181,14 +224,17 @@ def _created(words: Sequence[Word]) -> Iterator[tuple[str, Name]]:
 
 def _of_table_body(table: Name, words: Sequence[Word]) -> Iterator[tuple[str, Name]]:
     for item in _items(words):
-        column = item[0].text
-        for n, word in enumerate(item[:-1]):
-            if word.kind != "word":
-                continue
-            if word == "constraint" and not _begins(item[n + 2 :], "not"):
-                yield "constraint", (*table, item[n + 1].text)
-            elif n and (word == "default" or _begins(item[n:], "generated", "always", "as", "(")):  # not "as identity"
-                yield "default", (*table, column)
+        yield from _of_item(table, item)
+
+
+def _of_item(table: Name, item: Sequence[Word]) -> Iterator[tuple[str, Name]]:
+    for n, word in enumerate(item[:-1]):
+        if word.kind != "word":
+            continue
+        if word == "constraint" and not _begins(item[n + 2 :], "not"):
+            yield "constraint", (*table, item[n + 1].text)
+        elif n and (word == "default" or _begins(item[n:], "generated", "always", "as", "(")):  # not "as identity"
+            yield "default", (*table, item[0].text)
 
 
 def _items(words: Sequence[Word]) -> Iterator[list[Word]]:
