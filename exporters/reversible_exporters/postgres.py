@@ -51,7 +51,7 @@ class PostgresSettings(BaseModel):
 
 
 class PostgresExporter:
-    """Reads one PostgreSQL database (13 or later), and only reads."""
+    """Reads one PostgreSQL database, and only reads. Run against 18; 13 to 17 are meant and not run yet."""
 
     Settings: ClassVar[type[BaseModel]] = PostgresSettings
 
