@@ -6,13 +6,12 @@ our own code, fingerprinted under a challenge drawn after the export; and totals
 """
 
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from reversible import fingerprint
@@ -20,9 +19,8 @@ from reversible.assets import Asset, Kind
 from reversible.errors import SourceError
 from reversible.interfaces import Reachability, Witness
 from reversible.secrets import Secret, Text
-from reversible_exporters import postgres_binary, postgres_catalog, postgres_csv, postgres_dump
+from reversible_exporters import postgres_binary, postgres_catalog, postgres_csv, postgres_dump, table_parts
 from reversible_exporters.postgres_catalog import Table
-from reversible_exporters.postgres_csv import Block
 from reversible_exporters.postgres_session import Session, address, parameters
 from reversible_exporters.postgres_totals import totals
 from reversible_exporters.postgres_types import Column
@@ -30,11 +28,8 @@ from reversible_exporters.postgres_types import Column
 if TYPE_CHECKING:
     from reversible.bundle.writer import BundleWriter
 
-_GROUP_ROWS = 1 << 17  # rows of a Parquet row group: a reader's unit of memory
-_GROUP_BYTES = 64 << 20
 _LARGE_OBJECTS = "large objects"
 PLACEHOLDER = "reversible_row"  # a Parquet file needs a column to have rows; a PostgreSQL table does not
-_EXCEPTIONS = pa.schema([("row", pa.int64()), ("column", pa.string()), ("text", pa.string())])
 
 
 class PostgresSettings(BaseModel):
@@ -240,7 +235,8 @@ class PostgresExporter:
             query = f"SELECT {', '.join(one.quoted for one in columns) or 'NULL::boolean'} FROM {table.source}"  # noqa: S608
             try:
                 blocks = postgres_csv.blocks(_copy(session, query, "csv"), stored)
-                rows = _write_parts(blocks, stored, asset, into, self.settings.part_rows)
+                schema = pa.schema([column.field() for column in stored])
+                rows = table_parts.write_parts(blocks, schema, asset, into, part_rows=self.settings.part_rows)
             except ValueError as error:
                 raise SourceError(f"table {table.name}: what the server sent cannot be read: {error}") from error
         into.put_json(
@@ -316,64 +312,3 @@ def _describe(column: Column) -> dict[str, Any]:
         "collation": column.collation, "comment": column.comment, "identity": column.identity,
         "generated": column.generated, "domain": column.domain,
     }  # fmt: skip
-
-
-def _write_parts(
-    blocks: Iterable[Block], columns: Sequence[Column], asset: Asset, into: "BundleWriter", part_rows: int
-) -> int:
-    """Stream the blocks into parts of `part_rows` rows, at least one part; return the number of rows."""
-    schema = pa.schema([column.field() for column in columns])
-    pieces = _Pieces(blocks, schema)
-    rows = part = 0
-    while part == 0 or pieces.more:
-        path = f"{asset.folder}/part-{part:05d}"
-        exceptions: list[tuple[int, str, str]] = []
-        with into.part(f"{path}.parquet") as stream, pq.ParquetWriter(stream, schema, compression="zstd") as writer:
-            written = 0
-            while written < part_rows and pieces.more:
-                group, odd = pieces.take(min(_GROUP_ROWS, part_rows - written))
-                exceptions += [(row + written, name, text) for row, name, text in odd]
-                writer.write_table(group, row_group_size=group.num_rows)
-                written += group.num_rows
-        if exceptions:
-            table = pa.Table.from_arrays([pa.array(one) for one in zip(*exceptions, strict=True)], schema=_EXCEPTIONS)
-            with into.part(f"{path}.exceptions.parquet") as stream:
-                pq.write_table(table, stream, compression="zstd")
-        rows += written
-        part += 1
-    return rows
-
-
-class _Pieces:
-    """Recuts blocks into pieces of a given number of rows; holds one row group at most."""
-
-    def __init__(self, blocks: Iterable[Block], schema: pa.Schema) -> None:
-        self._blocks = iter(blocks)
-        self._schema = schema
-        self._rest: Block | None = None
-        self._advance()
-
-    @property
-    def more(self) -> bool:
-        return self._rest is not None
-
-    def take(self, rows: int) -> tuple[pa.Table, list[tuple[int, str, str]]]:
-        """Up to `rows` rows, fewer when they are large, and their exceptions by row in the piece."""
-        batches: list[pa.RecordBatch] = []
-        exceptions: list[tuple[int, str, str]] = []
-        taken = size = 0
-        while self._rest is not None and taken < rows and size < _GROUP_BYTES:
-            block = self._rest
-            count = min(rows - taken, block.batch.num_rows)
-            batches.append(block.batch.slice(0, count))
-            exceptions += [(row + taken, name, text) for row, name, text in block.exceptions if row < count]
-            taken, size = taken + count, size + block.batch.nbytes
-            if count < block.batch.num_rows:
-                later = [(row - count, name, text) for row, name, text in block.exceptions if row >= count]
-                self._rest = Block(block.batch.slice(count), later)
-            else:
-                self._advance()
-        return pa.Table.from_batches(batches, self._schema), exceptions
-
-    def _advance(self) -> None:
-        self._rest = next((block for block in self._blocks if block.batch.num_rows), None)

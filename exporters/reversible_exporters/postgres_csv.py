@@ -5,7 +5,6 @@ parsed by pyarrow; the rest arrives as text and is converted here, with its exce
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from reversible_exporters.postgres_types import Column
+from reversible_exporters.table_parts import Block
 
 _BLOCK_BYTES = 8 << 20
 _BLOCK_ROWS = 1 << 16
@@ -25,14 +25,6 @@ _PLAIN = {
     "timestamptz": rf"^\d{{4}}-\d\d-\d\d {_CLOCK}\+00$",
     "decimal": r"^-?\d+(\.\d+)?$",
 }
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some rows in a row: the typed batch, and its exceptions as (row in the batch, column, text)."""
-
-    batch: pa.RecordBatch
-    exceptions: Sequence[tuple[int, str, str]]
 
 
 def blocks(messages: Iterable[bytes], columns: Sequence[Column]) -> Iterator[Block]:

@@ -48,6 +48,7 @@ class BundleWriter:
         self._objects: dict[str, str] = {}
         self._origins: dict[tuple[str, str], str] = {}  # (asset's slug, origin) -> the object's path
         self._lock = threading.Lock()
+        self._journal_lock = threading.Lock()
         self._done: dict[str, dict[str, Any]] = {}
         with disk_faults(self._work):
             self._work.mkdir(parents=True, exist_ok=True)
@@ -67,7 +68,10 @@ class BundleWriter:
 
     @contextmanager
     def part(self, path: str) -> Iterator[IO[bytes]]:
-        """A binary stream that becomes the part `path` when the block ends well, and nothing when it does not."""
+        """A binary stream that becomes the part `path` when the block ends well, and nothing when it does not.
+
+        Threads may write different parts at once.
+        """
         if not bag.is_safe(path) or not path.startswith("data/"):
             raise ValueError(f"not a path inside a bundle: {path!r}")
         with self._stream(path) as stream:
@@ -231,7 +235,7 @@ class BundleWriter:
                 temporary.replace(target)
 
     def _note(self, entry: Mapping[str, Any]) -> None:
-        with disk_faults(self._work):
+        with self._journal_lock, disk_faults(self._work):
             self._journal.write(json.dumps(entry, ensure_ascii=False) + "\n")
             self._journal.flush()
             os.fsync(self._journal.fileno())
