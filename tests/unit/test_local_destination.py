@@ -107,8 +107,8 @@ def finding(rerun: Rerun, metric: str) -> Finding:
 
 CLEAN = {
     "dest.simulated": True,
-    "model.network_calls_to_source": 0,
-    "model.vendor_sdk_imports": 0,
+    "model.network_calls_to_source": None,  # tables alone: no model answered
+    "model.vendor_sdk_imports": None,
     "residual.calls_to_source": 0,
     "residual.route_to_source": False,
     "residual.shared_credentials": 0,
@@ -208,7 +208,7 @@ def test_without_a_fence_nothing_is_counted_and_the_level_is_lower(
     assert values(rerun) == {
         "dest.simulated": True,
         "model.network_calls_to_source": None,
-        "model.vendor_sdk_imports": 0,
+        "model.vendor_sdk_imports": None,
         "residual.calls_to_source": None,
         "residual.route_to_source": None,
         "residual.shared_credentials": 0,
@@ -290,6 +290,36 @@ def test_what_is_no_endpoint_is_named(bundle: Path, tmp_path: Path) -> None:
 def test_an_interpreter_without_us_is_named(bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(DestinationError, match="does not start behind the fence"):
         LocalDestination(python="/bin/false").rerun(bundle, sources=SOURCES, into=tmp_path)
+
+
+# --- what did not run shows nothing ------------------------------------------------------------------------------
+
+
+def test_nothing_rerun_shows_nothing(environment: Environment, tmp_path: Path) -> None:
+    environment.plant("honest")
+    empty = BundleWriter(tmp_path / "bundle").finish(about={}, at=AT).root
+    rerun = LocalDestination(python=environment.python).rerun(empty, sources=SOURCES, into=tmp_path / "into")
+
+    assert rerun.level == "N2"
+    shown = {metric: value for metric, value in values(rerun).items() if value is not None}
+    assert shown == {"dest.simulated": True, "residual.route_to_source": False}
+    assert all(one.error for one in rerun.run_findings if one.value is None)
+
+
+def test_a_model_that_did_not_answer_is_not_shown_to_be_independent(observed: Observed) -> None:
+    models = frozenset({"models:model:digits", "models:model:tumour"})
+    of_models = ("model.network_calls_to_source", "model.vendor_sdk_imports")
+
+    def found(*answered: str, compared: int | None = 64) -> dict[str, tuple[Any, float]]:
+        lines = [{"metric": "model.inputs_compared", "asset": one, "value": compared, "status": "measured"}
+                 for one in answered]  # fmt: skip
+        seen = replace(observed, models=models, lines=(*observed.lines, *lines))
+        return {one.metric: (one.value, one.coverage) for one in run_findings(seen) if one.metric in of_models}
+
+    assert found() == dict.fromkeys(of_models, (None, 1.0))
+    assert found(*models, compared=None) == dict.fromkeys(of_models, (None, 1.0))  # it was asked, and could not
+    assert found("models:model:digits") == dict.fromkeys(of_models, (0, 0.5))
+    assert found(*models) == dict.fromkeys(of_models, (0, 1.0))
 
 
 # --- the log is believed only as far as its canaries go ---------------------------------------------------------

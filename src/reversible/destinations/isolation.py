@@ -24,6 +24,7 @@ RUN_METRICS = (
     "residual.shared_credentials",
     "supply.undeclared_hosts",
 )
+INPUTS_COMPARED = "model.inputs_compared"  # above 0: the model answered in the re-run
 _PLACES = 20
 
 
@@ -50,6 +51,8 @@ class Observed:
     targets: tuple[str, ...]  # the same, and the addresses that their names have
     summary: Mapping[str, Any]
     crash: str
+    lines: tuple[Mapping[str, Any], ...]  # what the verifiers answered
+    models: frozenset[str]  # the ids of the models that were to leave, refused ones included
 
     @cached_property
     def rounds(self) -> tuple[tuple[str, tuple[Canary, ...]], ...]:
@@ -80,6 +83,17 @@ class Observed:
     def held(self) -> bool:
         """Whether the fence cut: canaries were sent, none came through, and what had to work did."""
         return self.fenced.kind != "none" and bool(self.targets) and not self.reached and not self.unflown
+
+    @cached_property
+    def worked(self) -> bool:
+        """Whether anything was re-run at all: an empty bundle leans on nobody, and shows nothing."""
+        return any(line["status"] == "measured" for line in self.lines)
+
+    @cached_property
+    def models_share(self) -> float:
+        """The share of the models, 0 to 1, that answered here; 0 without models."""
+        answered = {line["asset"] for line in self.lines if line["metric"] == INPUTS_COMPARED and line["value"]}
+        return len(answered & self.models) / len(self.models) if self.models else 0.0
 
     @cached_property
     def own_attempts(self) -> tuple[Attempt, ...]:
@@ -162,9 +176,9 @@ def run_findings(observed: Observed) -> Iterator[Finding]:
         "dest.simulated", None, True, unit="bool", seen="re-run on this machine, which stands in for a provider"
     )
     yield from _calls(observed)
-    yield _imports(observed)
+    yield _of_models(observed, _imports(observed))
     yield _route(observed)
-    yield _credentials(observed)
+    yield _of_work(observed, _credentials(observed))
 
 
 def _calls(observed: Observed) -> Iterator[Finding]:
@@ -173,19 +187,20 @@ def _calls(observed: Observed) -> Iterator[Finding]:
     leaving = [one for one in network if not one.allowed or observed.to_source(one)]
     to_source = [one for one in leaving if observed.to_source(one)]
     undeclared = sorted({f"{one.proto} {one.host}" for one in leaving if not observed.to_source(one)})
-    yield _count(observed, "model.network_calls_to_source", len(leaving), leaving,
-                 "{n} connection attempts by the verifiers", whole=True)  # fmt: skip
+    seen = "{n} connection attempts by the verifiers"
+    yield _of_models(observed, _count(observed, "model.network_calls_to_source", len(leaving), leaving, seen))
     names = [one for one in leaving if one.port == 53 and one.proto != "dns"]
-    yield _count(observed, "residual.calls_to_source", len(to_source), to_source,
-                 "{n} attempts to reach the source", whole=not names or bool(to_source))  # fmt: skip
+    calls = _count(observed, "residual.calls_to_source", len(to_source), to_source,
+                   "{n} attempts to reach the source", whole=not names or bool(to_source))  # fmt: skip
+    yield _of_work(observed, calls)
     # SUP-02 asks for the export and the re-run; only the re-run is counted here: half of the scope
     seen = "{n} hosts that nobody declared asked for in the re-run; the export is not counted"
-    undeclared_hosts = _count(observed, "supply.undeclared_hosts", len(undeclared), undeclared, seen, whole=True)
-    yield replace(undeclared_hosts, coverage=0.5)
+    undeclared_hosts = _count(observed, "supply.undeclared_hosts", len(undeclared), undeclared, seen)
+    yield _of_work(observed, replace(undeclared_hosts, coverage=0.5))
 
 
 def _count(
-    observed: Observed, metric: str, number: int, shown: list[Attempt] | list[str], seen: str, *, whole: bool
+    observed: Observed, metric: str, number: int, shown: list[Attempt] | list[str], seen: str, *, whole: bool = True
 ) -> Finding:
     """A count, where the log can be counted on. What was seen stands, even where more may have been missed."""
     why = observed.log_distrust
@@ -198,6 +213,22 @@ def _count(
     places = tuple(dict.fromkeys(one if isinstance(one, str) else _place(one) for one in shown))
     facts: dict[str, Scalar] = {"n": number}
     return Finding(metric, None, number, unit="count", seen=seen, facts=facts, places=places[:_PLACES])
+
+
+def _of_models(observed: Observed, found: Finding) -> Finding:
+    """A zero counts for the models that answered; a call or an import counts against them in any case."""
+    if found.value is None or found.value:
+        return found
+    if not observed.models_share:
+        return replace(found, value=None, seen="", facts={}, error="no model answered in the re-run")
+    return replace(found, coverage=observed.models_share)
+
+
+def _of_work(observed: Observed, found: Finding) -> Finding:
+    """A zero counts where something was re-run."""
+    if found.value is None or found.value or observed.worked:
+        return found
+    return replace(found, value=None, seen="", facts={}, error="nothing was re-run")
 
 
 def _imports(observed: Observed) -> Finding:

@@ -1,7 +1,8 @@
 """Does the bundle work on this machine, with no way to the source?
 
 A stand-in for the European host: a fenced process with an empty home, no credentials and no network. It reaches
-N3 when the fence holds and its canaries behave, N2 when nothing holds; never N4, for a laptop is not a provider.
+N3 when the fence holds, its canaries behave and something was re-run, N2 when not; never N4, for a laptop is no
+provider.
 """
 
 import json
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from reversible import fence
+from reversible.assets import Kind
+from reversible.bundle.reader import Bundle
 from reversible.destinations import canaries
 from reversible.destinations.credentials import places_of_user
 from reversible.destinations.isolation import RUN_METRICS, Observed, run_findings
@@ -104,6 +107,7 @@ class LocalDestination:
         observed = Observed(
             fenced=rerun, before=before, during=_canaries(seen), after=after, secret=control.secret,
             control_port=control.inside, targets=tuple(targets), sources=tuple(sources), summary=summary, crash=crash,
+            lines=lines, models=_models(bundle),
         )  # fmt: skip
         isolation = {
             "fence": rerun.kind, "note": rerun.note, "limits": [*rerun.limits, *_OWN_LIMITS],
@@ -122,7 +126,7 @@ class LocalDestination:
             "rerun": summary, "crash": crash,
         }  # fmt: skip
         return Rerun(
-            results=lines, isolation=isolation, level="N3" if observed.held else "N2",
+            results=lines, isolation=isolation, level="N3" if observed.held and observed.worked else "N2",
             run_findings=tuple(run_findings(observed)), observed=observed,
         )  # fmt: skip
 
@@ -305,6 +309,12 @@ def _read(path: Path) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
     lines = [json.loads(line) for line in path.read_bytes().rpartition(b"\n")[0].splitlines()]
     summary: dict[str, Any] = next((line["summary"] for line in lines if "summary" in line), {})
     return tuple(line for line in lines if "summary" not in line), summary
+
+
+def _models(bundle: Path) -> frozenset[str]:
+    """The models of the bundle, those that the source refused included: they do not run here either."""
+    entries = Bundle.open(bundle).entries
+    return frozenset(entry.asset.id for entry in entries if entry.asset.kind is Kind.MODEL)
 
 
 def _cores() -> int:
