@@ -9,7 +9,6 @@ the caller draws the progress, and may act between two steps (the demo stops its
 import functools
 import logging
 import platform
-import secrets
 import shutil
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from reversible import __version__, account, clauses, judgement, registry
 from reversible.assets import Asset
 from reversible.bundle import bag
 from reversible.bundle.reader import Bundle
-from reversible.bundle.writer import BundleWriter, json_bytes
+from reversible.bundle.writer import BundleWriter, disk_faults, json_bytes
 from reversible.destinations.local import RUN_METRICS as DESTINATION_METRICS
 from reversible.destinations.local import LocalDestination, Rerun
 from reversible.documents import Document, RunDocuments
@@ -279,7 +278,8 @@ class DryRun:
             attachments=self._raw,
         )
         draft = self._judge(sealed, [*rerun.results, *map(_line, self._findings)], run)
-        where = seal_dossier(self.space.state / f"draft-{secrets.token_hex(4)}", draft, reports={})
+        drafts = self.space.draft()
+        where = seal_dossier(drafts / "evidence", draft, reports={})
         checked = evidence_verify.verify(where, pinned=self.key.fingerprint)
         self._measure(
             account.of_evidence(
@@ -292,10 +292,14 @@ class DryRun:
         self.documents = self._judge(sealed, [*rerun.results, *map(_line, self._findings)], run)
         written = dossier.as_written(self.documents)  # as whoever verifies will read them, and render them again
         reports = {f"report.{lang}.html": html.render(written, lang) for lang in LANGUAGES}
+        beside = {**reports, "report.html": reports[f"report.{self.lang}.html"]}
+        with disk_faults(drafts):  # before the seal, which says that the run is finished
+            for name, content in beside.items():
+                (drafts / name).write_bytes(content)
         seal_dossier(self.space.evidence, self.documents, reports=reports)
-        for name, content in {**reports, "report.html": reports[f"report.{self.lang}.html"]}.items():
-            (self.space.root / name).write_bytes(content)
-        shutil.rmtree(where)
+        for name in beside:
+            (drafts / name).replace(self.space.root / name)
+        shutil.rmtree(drafts)
 
     def _judge(self, sealed: Document, measured: Sequence[Document], run: Document) -> RunDocuments:
         inventory = tuple(self.space.read("inventory.json"))

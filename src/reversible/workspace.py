@@ -11,13 +11,15 @@ DIR/report*.html         the report, outside the dossier, for reading
 
 import fcntl
 import json
+import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from reversible.bundle.writer import json_bytes
+from reversible.bundle.writer import disk_faults, json_bytes
 from reversible.errors import UsageError
 
 
@@ -41,15 +43,18 @@ class Workspace:
                 f"{root} exists and holds something that is not a run of ours", hint="choose another one with --into"
             )
         if self.evidence.exists():
-            raise UsageError(
-                f"{root} holds a finished run", hint=f"choose another one with --into, or read {root}/report.html"
-            )
+            read = f"read {root}/report.html"
+            if not (self.root / "report.html").exists():  # killed between the seal and the report's new name
+                read = f"reversible report {root}/evidence --into {root}"
+            raise UsageError(f"{root} holds a finished run", hint=f"choose another one with --into, or {read}")
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Keep a second run out of the directory."""
-        self.state.mkdir(parents=True, exist_ok=True)
-        with (self.state / "lock").open("w") as file:
+        with disk_faults(self.state):
+            self.state.mkdir(parents=True, exist_ok=True)
+            lock = (self.state / "lock").open("w")
+        with lock as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -70,13 +75,27 @@ class Workspace:
         """Write a state file whole."""
         path = self.state / name
         temporary = path.with_suffix(".tmp")
-        temporary.write_bytes(json_bytes(document))
-        temporary.replace(path)
+        with disk_faults(self.state):
+            try:
+                temporary.write_bytes(json_bytes(document))
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
 
     def note(self, event: str, at: datetime, **details: Any) -> None:
-        """Append one line to the journal."""
-        with (self.state / "journal.jsonl").open("a", encoding="utf-8") as journal:
-            journal.write(json.dumps({"at": at.isoformat(), "event": event, **details}, ensure_ascii=False) + "\n")
+        """Append one line to the journal; a line that a kill or a full disk cut short is cut away first."""
+        line = json.dumps({"at": at.isoformat(), "event": event, **details}, ensure_ascii=False) + "\n"
+        with disk_faults(self.state), (self.state / "journal.jsonl").open("a+b") as journal:
+            journal.seek(0)
+            journal.truncate(journal.read().rfind(b"\n") + 1)
+            journal.write(line.encode())
+
+    def draft(self) -> Path:
+        """A new name for what is written before the evidence; the drafts of interrupted runs are thrown away."""
+        for old in self.state.glob("draft-*"):
+            shutil.rmtree(old)
+        return self.state / f"draft-{secrets.token_hex(4)}"
 
     def journal(self) -> list[dict[str, Any]]:
         """All that happened; a line that a kill cut short is left out."""
