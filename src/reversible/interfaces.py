@@ -1,7 +1,7 @@
 """What must a plugin be able to do?"""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -96,6 +96,53 @@ class Verifier(Protocol):
 
     def verify(self, asset: Asset, bundle: "Bundle") -> Iterator[Finding]:
         """Yield one finding per metric."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restored:
+    """One step of a restore: what was put back, what the target refused, or how a comparison ended.
+
+    Attributes:
+        step: "schema", "rows", "sequence", "objects", "refresh": something was put back. "totals", "values": the
+            target was compared with the witness. "note", "resume": only said.
+        subject: What it is about, as its owner knows it.
+        ok: False: the target refused it or, in a comparison, differs. None: it could not be compared.
+        seen: What the target said, or both sides of a difference.
+        rows: How many rows it was about; None where there are none.
+    """
+
+    step: str
+    subject: str
+    ok: bool | None = True
+    seen: str = ""
+    rows: int | None = None
+
+    def refused(self, seen: str) -> "Restored":
+        """The same step, refused by the target in its own words."""
+        return replace(self, ok=False, seen=seen)
+
+
+class Restorer(Protocol):
+    """Puts a database of a bundle back on its feet. Built as `Restorer(url, **options)`; importing it costs nothing.
+
+    - It never overwrites: a target that holds something is refused unless the caller says otherwise.
+    - What the target cannot take is yielded, one step each, and the rest goes on.
+    - The same call takes an interrupted restore up.
+    - It ends with comparisons against the witness, made by the target's own engine.
+    """
+
+    @property
+    def source_types(self) -> frozenset[str]:
+        """What database.json may say in "source_type"."""
+        ...
+
+    def restore(self, bundle: "Bundle", database: Asset, tables: Sequence[Asset]) -> Iterator[Restored]:
+        """Restore the database's schema and the rows of `tables`, and compare.
+
+        Raises:
+            DestinationError: the target cannot be reached, or went away.
+        """
         ...
 
 

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, cast
 from reversible.errors import UsageError
 
 if TYPE_CHECKING:
-    from reversible.interfaces import Converter, Exporter, Verifier
+    from collections.abc import Callable
+
+    from reversible.interfaces import Converter, Exporter, Restorer, Verifier
 
 
 def exporter(kind: str) -> "type[Exporter]":
@@ -33,6 +35,18 @@ def verifiers() -> "dict[str, Verifier]":
 def converters() -> "dict[str, Converter]":
     """Every installed model converter by name, in a stable order."""
     return {name: cast("Converter", point.load()()) for name, point in _plugins("reversible.converters").items()}
+
+
+def restorer(scheme: str) -> "Callable[..., Restorer]":
+    """The restorer class, to be called with the URL and its options, for the scheme of a target's URL: "postgresql".
+
+    Raises:
+        UsageError: no installed plugin restores there.
+    """
+    known = _plugins("reversible.restorers")
+    if scheme not in known:
+        raise UsageError(f"nothing restores into {scheme!r}; installed: {', '.join(f'{name}://' for name in known)}")
+    return cast("Callable[..., Restorer]", known[scheme].load())
 
 
 def commands() -> dict[str, Any]:
