@@ -1,0 +1,250 @@
+"""What is in the database? information_schema shows what the user may see; SHOW CREATE TABLE shows all columns."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reversible.errors import SourceError
+from reversible_exporters.mysql_session import Session, quote
+from reversible_exporters.mysql_types import Column
+
+_TRANSACTIONAL = frozenset({"InnoDB", "RocksDB", "ROCKSDB", "ndbcluster", "TokuDB"})
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
+_TOKEN = re.compile(r"`(?:[^`]|``)*`|'(?:[^'\\]|\\.|'')*'|[(),]|[^`'(),]+", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table whose rows are exported, with all its partitions."""
+
+    database: str
+    relation: str
+    kind: str  # TABLE_TYPE: "BASE TABLE", "SYSTEM VERSIONED", "SEQUENCE"
+    engine: str
+    rows: int | None
+    size_bytes: int | None
+    comment: str
+
+    @property
+    def name(self) -> str:
+        """ "database.table", quoted where a name is not plain."""
+        return shown(self.database, self.relation)
+
+    @property
+    def source(self) -> str:
+        return f"{quote(self.database)}.{quote(self.relation)}"
+
+    @property
+    def in_snapshot(self) -> bool:
+        """Whether the engine has snapshots: MyISAM, Aria and MEMORY show what is there when they are asked."""
+        return self.engine in _TRANSACTIONAL
+
+
+def shown(*names: str) -> str:
+    return ".".join(name if _PLAIN_NAME.fullmatch(name) else quote(name) for name in names)
+
+
+def tables(session: Session) -> list[Table]:
+    """Every table of the database in a stable order, sequences of MariaDB left out."""
+    found = session.named(
+        "SELECT table_name, table_type, engine, table_rows, data_length, table_comment, create_options"
+        " FROM information_schema.tables WHERE table_schema = %s ORDER BY CAST(table_name AS BINARY)",
+        (session.database,),
+    )
+    return [
+        Table(
+            database=session.database, relation=one["table_name"], kind=one["table_type"], engine=one["engine"] or "",
+            rows=None if one["table_rows"] is None else int(one["table_rows"]),
+            size_bytes=None if one["data_length"] is None else int(one["data_length"]),
+            comment=one["table_comment"] or "",
+        )
+        for one in found
+        if one["table_type"] in ("BASE TABLE", "SYSTEM VERSIONED")
+    ]  # fmt: skip
+
+
+def sequences(session: Session) -> list[str]:
+    """The names of MariaDB's sequences."""
+    found = session.named(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = %s AND table_type = 'SEQUENCE'"
+        " ORDER BY CAST(table_name AS BINARY)",
+        (session.database,),
+    )
+    return [one["table_name"] for one in found]
+
+
+def columns(session: Session, table: Table) -> list[Column]:
+    """The table's columns in their order, invisible ones too.
+
+    Raises:
+        SourceError: a column is there that the user may not see: information_schema leaves it out without a word.
+    """
+    found = session.named(
+        "SELECT column_name, column_type, data_type, character_set_name, collation_name, numeric_precision,"
+        " numeric_scale, datetime_precision, is_nullable, column_default, column_comment, extra, generation_expression"
+        " FROM information_schema.columns WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
+        (table.database, table.relation),
+    )
+    listed = [_column(one) for one in found]
+    hidden = [name for name in declared_columns(session, table) if name not in {one.name for one in listed}]
+    if hidden:
+        raise SourceError(
+            f"table {table.name}: SELECT denied to {session.role} for column {hidden[0]}"
+            + (f" and {len(hidden) - 1} more" if len(hidden) > 1 else ""),
+            hint=grant(session, table),
+        )
+    return listed
+
+
+def declared_columns(session: Session, table: Table) -> list[str]:
+    """The columns' names as the table's own definition has them, whoever asks."""
+    definition = str(session.rows(f"SHOW CREATE TABLE {table.source}")[0][1])
+    names: list[str] = []
+    depth = 0
+    first = False  # whether the next token begins an item of the outermost parentheses
+    for token in _TOKEN.findall(definition[definition.index("(") :]):
+        if token == "(":  # noqa: S105 - a parenthesis
+            depth += 1
+            first = depth == 1
+        elif token == ")":  # noqa: S105
+            depth -= 1
+            if depth == 0:
+                break
+        elif token == "," and depth == 1:  # noqa: S105
+            first = True
+        elif first and not token.isspace():
+            if token.startswith("`"):
+                names.append(token[1:-1].replace("``", "`"))
+            first = False
+    return names
+
+
+def keys(session: Session, table: Table, columns: Sequence[Column]) -> dict[str, Any]:
+    """primary_key, unique, foreign_keys, checks and comment, as table.json holds them."""
+    document: dict[str, Any] = {"primary_key": [], "unique": [], "foreign_keys": [], "checks": []}
+    collated = {one.name: one.collation for one in columns if one.collation}
+    for name, parts in _indexes(session, table).items():
+        if name == "PRIMARY":
+            document["primary_key"] = parts
+        else:
+            document["unique"].append({"name": name, "columns": parts})
+    for one in _foreign_keys(session, table):
+        collations = sorted({collated[name] for name in one["columns"] if name in collated})
+        document["foreign_keys"].append({**one, "collations": collations})
+    document["checks"] = [{"name": name, "definition": clause} for name, clause in checks(session, table)]
+    document["comment"] = table.comment or None
+    return document
+
+
+def checks(session: Session, table: Table) -> list[tuple[str, str]]:
+    """Name and condition of the table's CHECKs. MySQL names them in table_constraints, MariaDB in their own view."""
+    if session.is_mariadb:
+        query = """SELECT constraint_name, check_clause FROM information_schema.check_constraints
+                    WHERE constraint_schema = %s AND table_name = %s ORDER BY CAST(constraint_name AS BINARY)"""
+    else:
+        query = """SELECT c.constraint_name, check_clause FROM information_schema.table_constraints t
+                     JOIN information_schema.check_constraints c USING (constraint_schema, constraint_name)
+                    WHERE t.constraint_schema = %s AND t.table_name = %s AND constraint_type = 'CHECK'
+                    ORDER BY CAST(c.constraint_name AS BINARY)"""
+    return [(str(name), str(clause)) for name, clause in session.rows(query, (table.database, table.relation))]
+
+
+def constraints(session: Session, table: Table) -> list[list[Any]]:
+    """[name, kind, columns] of the table's keys and checks, asked in other words than `keys`."""
+    kinds = {"PRIMARY KEY": "p", "UNIQUE": "u", "FOREIGN KEY": "f", "CHECK": "c"}
+    listed = session.named(
+        "SELECT constraint_name, constraint_type FROM information_schema.table_constraints"
+        " WHERE table_schema = %s AND table_name = %s ORDER BY constraint_type, CAST(constraint_name AS BINARY)",
+        (table.database, table.relation),
+    )
+    shown_indexes = session.named(f"SHOW INDEX FROM {table.source}")
+    partial = {one["key_name"] for one in shown_indexes if one["column_name"] is None or one["sub_part"] is not None}
+    used = session.named(
+        "SELECT constraint_name, column_name, referenced_table_name FROM information_schema.key_column_usage"
+        " WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
+        (table.database, table.relation),
+    )
+    found: list[list[Any]] = []
+    for one in listed:
+        name, kind = one["constraint_name"], kinds[one["constraint_type"]]
+        if kind in "pu" and name in partial:
+            continue  # over a part of a column: unique, and no key of whole values
+        of = [use["column_name"] for use in used if use["constraint_name"] == name
+              and bool(use["referenced_table_name"]) == (kind == "f")]  # fmt: skip
+        found.append([name, kind, [] if kind == "c" else of])
+    return found
+
+
+def history_rows(session: Session, table: Table) -> int:
+    """Rows of a system-versioned table that are no longer current."""
+    everything = session.rows(f"SELECT COUNT(*) FROM {table.source} FOR SYSTEM_TIME ALL")[0][0]  # noqa: S608
+    return int(everything) - int(session.rows(f"SELECT COUNT(*) FROM {table.source}")[0][0])  # noqa: S608
+
+
+def grant(session: Session, table: Table | None = None) -> str:
+    """The statement to ask an administrator for."""
+    user, _, host = session.role.rpartition("@")
+    account = f"'{user}'@'{host}'"
+    if table is not None:
+        return f"GRANT SELECT ON {table.source} TO {account}"
+    return f"GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON {quote(session.database)}.* TO {account}"
+
+
+def _column(one: dict[str, Any]) -> Column:
+    extra = str(one["extra"] or "")
+    expression = one["generation_expression"] or None
+    identity = "auto_increment" if "auto_increment" in extra.lower() else None
+    kind = "VIRTUAL" if "VIRTUAL" in extra.upper() else "STORED"
+    return Column(
+        name=one["column_name"], source_type=_text(one["column_type"]), base=str(one["data_type"]).lower(),
+        charset=one["character_set_name"], collation=one["collation_name"],
+        precision=int(one["numeric_precision"] or 0),
+        scale=None if one["numeric_scale"] is None else int(one["numeric_scale"]),
+        fraction=int(one["datetime_precision"] or 0), nullable=one["is_nullable"] == "YES",
+        default=None if one["column_default"] is None or expression else _text(one["column_default"]),
+        comment=one["column_comment"] or None, identity=identity,
+        generated=f"{kind}: {_text(expression)}" if expression else None, invisible="INVISIBLE" in extra.upper(),
+    )  # fmt: skip
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _indexes(session: Session, table: Table) -> dict[str, list[str]]:
+    """The columns of each unique index over whole columns: one over expressions or prefixes is no key."""
+    found = session.named(
+        "SELECT index_name, column_name, sub_part FROM information_schema.statistics"
+        " WHERE table_schema = %s AND table_name = %s AND non_unique = 0"
+        " ORDER BY index_name <> 'PRIMARY', CAST(index_name AS BINARY), seq_in_index",
+        (table.database, table.relation),
+    )
+    by_name: dict[str, list[str]] = {}
+    partial = {one["index_name"] for one in found if one["column_name"] is None or one["sub_part"] is not None}
+    for one in found:
+        if one["index_name"] not in partial:
+            by_name.setdefault(one["index_name"], []).append(one["column_name"])
+    return by_name
+
+
+def _foreign_keys(session: Session, table: Table) -> list[dict[str, Any]]:
+    found = session.named(
+        "SELECT constraint_name, column_name, referenced_table_schema, referenced_table_name, referenced_column_name"
+        " FROM information_schema.key_column_usage WHERE constraint_schema = %s AND table_schema = %s"
+        " AND table_name = %s AND referenced_table_name IS NOT NULL"
+        " ORDER BY CAST(constraint_name AS BINARY), ordinal_position",
+        (table.database, table.database, table.relation),
+    )
+    keys: dict[str, dict[str, Any]] = {}
+    for one in found:
+        key = keys.setdefault(
+            one["constraint_name"],
+            {
+                "name": one["constraint_name"], "columns": [], "referenced": [], "enforced": True,
+                "table": shown(one["referenced_table_schema"], one["referenced_table_name"]),
+            },
+        )  # fmt: skip
+        key["columns"].append(one["column_name"])
+        key["referenced"].append(one["referenced_column_name"])
+    return list(keys.values())

@@ -1,0 +1,195 @@
+"""How does the server's own text become typed columns, without a value changing on the way?
+
+The text protocol sends every value as its length and its text, or as NULL. All rows of a block are walked at once,
+column by column; Arrow converts the texts, and what its types cannot hold is set aside.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from reversible_exporters.mysql_protocol import Rows
+from reversible_exporters.mysql_types import Column
+from reversible_exporters.table_parts import Block
+
+_NULL = 0xFB
+_WIDTHS = {0xFC: 2, 0xFD: 3, 0xFE: 8}  # bytes of a length that follows its mark
+_CLOCK = r"\d\d:\d\d:\d\d(\.\d{1,6})?"
+_PLAIN = {
+    "date": r"^\d{4}-\d\d-\d\d$",
+    "moment": rf"^\d{{4}}-\d\d-\d\d {_CLOCK}$",
+    "time": r"^([01]\d|2[0-3]):\d\d:\d\d(\.\d{1,6})?$",
+    "decimal": r"^-?\d+(\.\d+)?$",
+}
+_FIRST_DAY = -719_162  # 0001-01-01: the year 0 is MySQL's, and not a date elsewhere
+_TWO_GIGABYTES = (1 << 31) - 1
+
+
+def select_list(columns: Sequence[Column]) -> str:
+    """What to ask for: each column, and after it what stands for the values that it does not tell."""
+    asked = [
+        column.sql(template) for column in columns for template in (column.stored.select, column.stored.odd) if template
+    ]
+    return ", ".join(asked)
+
+
+def blocks(answer: Iterable[Rows], columns: Sequence[Column]) -> Iterator[Block]:
+    """Parse the rows of `SELECT select_list(columns)`.
+
+    Raises:
+        ValueError: the text is not what the catalog announces.
+    """
+    schema = pa.schema([column.field() for column in columns])
+    for rows in answer:
+        yield _parse(rows, columns, schema)
+
+
+def _parse(rows: Rows, columns: Sequence[Column], schema: pa.Schema) -> Block:
+    walk = _Walk(rows)
+    arrays: list[pa.Array] = []
+    exceptions: list[tuple[int, str, str]] = []
+    for column in columns:
+        values, found = _converted(walk.next_column(), column)
+        if column.stored.odd:
+            told = walk.next_column()
+            odd = np.flatnonzero(told.is_valid().to_numpy(zero_copy_only=False))
+            if len(odd):
+                texts = told.take(pa.array(odd)).to_pylist()
+                found = [
+                    (int(row), "0x" + text.hex().upper() if column.stored.odd_is_bytes else text.decode())
+                    for row, text in zip(odd, texts, strict=True)
+                ]
+                values = pc.if_else(told.is_valid(), pa.scalar(None, values.type), values)
+        arrays.append(values)
+        exceptions += [(row, column.name, text) for row, text in found]
+    walk.finish()
+    return Block(pa.RecordBatch.from_arrays(arrays, schema=schema), sorted(exceptions))
+
+
+class _Walk:
+    """Goes through the fields of all rows of a block, one column after the other."""
+
+    def __init__(self, rows: Rows) -> None:
+        # One length after the end can be asked for before it is seen that a row is too short.
+        self._bytes = np.frombuffer(bytes(rows.buffer) + bytes(16), np.uint8)
+        self._content = pa.py_buffer(self._bytes)
+        self._at = rows.starts
+        self._ends = rows.ends
+
+    def next_column(self) -> pa.Array:
+        """The next field of each row, as bytes; NULL where the server says so."""
+        if (self._at >= self._ends).any():
+            raise ValueError("a row ends before its last column")
+        marks = self._bytes[self._at]
+        lengths = marks.astype(np.int64)
+        starts = self._at + 1
+        null = None
+        if (marks >= _NULL).any():
+            null = marks == _NULL
+            lengths[null] = 0
+            for mark, width in _WIDTHS.items():
+                self._long(np.flatnonzero(marks == mark), width, starts, lengths)
+        ends = starts + lengths
+        if (lengths < 0).any() or (ends > self._ends).any():
+            raise ValueError("a value is longer than its row")
+        self._at = ends
+        return self._gathered(starts, ends, null)
+
+    def finish(self) -> None:
+        """Raises: ValueError: a row is longer than its columns."""
+        if (self._at != self._ends).any():
+            raise ValueError("a row is longer than its columns")
+
+    def _long(
+        self, rows: npt.NDArray[np.int64], width: int, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
+    ) -> None:
+        if len(rows):
+            lengths[rows] = 0
+            for n in range(width):
+                lengths[rows] |= self._bytes[starts[rows] + n].astype(np.int64) << (8 * n)
+            starts[rows] += width
+
+    def _gathered(
+        self, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], null: npt.NDArray[np.bool_] | None
+    ) -> pa.Array:
+        """The stretches as an Arrow array. They lie in order: an array of stretches and gaps over the same bytes."""
+        bounds = np.empty(2 * len(starts), np.int64)
+        bounds[0::2], bounds[1::2] = starts, ends
+        wide = len(self._bytes) > _TWO_GIGABYTES
+        offsets = pa.py_buffer(bounds if wide else bounds.astype(np.int32))
+        kind = pa.large_binary() if wide else pa.binary()
+        both = pa.Array.from_buffers(kind, len(bounds) - 1, [None, offsets, self._content])
+        index = np.arange(0, len(bounds), 2, dtype=np.int64)
+        found = both.take(pa.array(index, mask=null))
+        return found.cast(pa.binary()) if wide else found
+
+
+def _converted(raw: pa.Array, column: Column) -> tuple[pa.Array, list[tuple[int, str]]]:
+    """The column as its Arrow type, and the exceptions as (row, text)."""
+    stored = column.stored
+    if stored.text == "binary":
+        return raw, []
+    try:
+        texts = raw.cast(pa.string())
+    except pa.ArrowInvalid:
+        return _not_unicode(raw)
+    if stored.text in ("text",):
+        return texts, []
+    if stored.text in ("int", "float"):
+        return texts.cast(stored.arrow), []
+    try:
+        typed = _typed(texts, column)
+        if stored.text == "decimal" or not _before_the_first_day(typed):
+            return typed, []
+    except pa.ArrowInvalid:
+        pass  # some value is not plain: set it aside
+    odd = _not_plain(texts, stored.text)
+    rows = np.flatnonzero(odd.to_numpy(zero_copy_only=False))
+    said = texts.take(pa.array(rows)).to_pylist()
+    kept = pc.if_else(odd, pa.scalar(None, pa.string()), texts)
+    return _typed(kept, column), [(int(row), text) for row, text in zip(rows, said, strict=True)]
+
+
+def _typed(texts: pa.Array, column: Column) -> pa.Array:
+    stored = column.stored
+    if stored.text == "time":
+        moments = pc.binary_join_element_wise("1970-01-01", texts, " ").cast(pa.timestamp("us"))
+        return moments.cast(pa.int64()).cast(pa.time64("us"))
+    if stored.text == "moment":
+        return texts.cast(pa.timestamp("us")).cast(pa.int64()).cast(stored.arrow)
+    return texts.cast(stored.arrow)
+
+
+def _before_the_first_day(values: pa.Array) -> bool:
+    if pa.types.is_time(values.type):
+        return False
+    days = values if pa.types.is_date(values.type) else values.cast(pa.int64()).cast(pa.timestamp("us"))
+    first = pc.min(days.cast(pa.date32(), safe=False).cast(pa.int32())).as_py()
+    return first is not None and first < _FIRST_DAY
+
+
+def _not_plain(texts: pa.Array, kind: str) -> pa.Array:
+    """Which values their type cannot hold: of another form, no day of the calendar, or the year 0."""
+    odd = pc.invert(pc.match_substring_regex(texts, _PLAIN[kind]))
+    if kind in ("date", "moment"):
+        days = pc.strptime(pc.utf8_slice_codeunits(texts, 0, 10), "%Y-%m-%d", "s", error_is_null=True)
+        again = pc.equal(pc.strftime(days, "%Y-%m-%d"), pc.utf8_slice_codeunits(texts, 0, 10))
+        calendar = pc.and_(pc.fill_null(again, False), pc.invert(pc.starts_with(texts, "0000")))
+        odd = pc.or_(odd, pc.invert(calendar))
+    return pc.fill_null(odd, False)
+
+
+def _not_unicode(raw: pa.Array) -> tuple[pa.Array, list[tuple[int, str]]]:
+    """Bytes that a text column holds and that are no UTF-8: set aside as they are."""
+    kept: list[str | None] = []
+    odd: list[tuple[int, str]] = []
+    for row, value in enumerate(raw.to_pylist()):
+        try:
+            kept.append(None if value is None else value.decode())
+        except UnicodeDecodeError:
+            kept.append(None)
+            odd.append((row, "0x" + value.hex().upper()))
+    return pa.array(kept, pa.string()), odd
