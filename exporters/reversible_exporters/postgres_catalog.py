@@ -44,6 +44,14 @@ def tables(session: Session) -> list[Table]:
     ]  # fmt: skip
 
 
+def closed_columns(session: Session, table: Table) -> list[str]:
+    """The columns that the role may not read, when it may read others of the table; else none."""
+    query = """SELECT attname::text, has_column_privilege(attrelid, attnum, 'SELECT') FROM pg_attribute
+                WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
+    found = session.rows(query, (table.oid,))
+    return [name for name, open_ in found if not open_] if any(open_ for _, open_ in found) else []
+
+
 def columns(session: Session, table: Table) -> list[Column]:
     """The table's columns in their order, with the built-in type below each domain."""
     found = session.rows(_queries("postgres_inventory.sql")["columns"], (table.oid, table.oid))
@@ -84,7 +92,10 @@ def inventory(session: Session) -> dict[str, Any]:
     names: dict[str, list[str]] = {}
     for kind, name in session.rows(_queries("postgres_inventory.sql")["objects"]):
         names.setdefault(kind, []).append(name)
-    values = [{"name": name, "last_value": last, "increment": step} for name, last, step in sequences(session)]
+    values = [
+        {"name": name, "last_value": last, "increment": step, "start": _start(session, name) if last is None else None}
+        for name, last, step in sequences(session)
+    ]
     classes = {kind: sorted(found) for kind, found in sorted(names.items())}
     counts = {kind: len(found) for kind, found in classes.items()}
     return {"classes": classes, "counts": counts, "sequence_values": values}
@@ -94,6 +105,14 @@ def sequences(session: Session) -> list[tuple[str, int | None, int]]:
     """Each sequence's name, last value (None: never used, or not readable) and increment."""
     found = session.rows(_queries("postgres_inventory.sql")["sequences"])
     return [(name, last, step) for name, last, step in found]
+
+
+def _start(session: Session, sequence: str) -> int | None:
+    """The value that a sequence which was never used will give first; None when the role may not read it."""
+    ((readable,),) = session.rows("SELECT has_sequence_privilege(%s, 'SELECT')", (sequence,))
+    if not readable:
+        return None
+    return int(session.rows(f"SELECT last_value FROM {sequence}")[0][0])  # noqa: S608 - quoted by the server
 
 
 def large_objects(session: Session) -> int:

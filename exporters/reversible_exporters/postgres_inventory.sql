@@ -9,6 +9,9 @@ SELECT CASE relkind WHEN 'S' THEN 'sequences' WHEN 'v' THEN 'views' WHEN 'm' THE
        oid::regclass::text
   FROM pg_class WHERE relkind <> 't' AND relpersistence <> 't' AND relnamespace IN (SELECT oid FROM ours)
 UNION ALL
+SELECT 'materialized_views_without_data', oid::regclass::text
+  FROM pg_class WHERE relkind = 'm' AND NOT relispopulated AND relnamespace IN (SELECT oid FROM ours)
+UNION ALL
 SELECT 'constraints', conrelid::regclass || '.' || quote_ident(conname) || ': ' || pg_get_constraintdef(oid)
   FROM pg_constraint WHERE contype <> 'n' AND conrelid <> 0 AND connamespace IN (SELECT oid FROM ours)
 UNION ALL
