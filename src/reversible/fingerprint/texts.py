@@ -1,0 +1,77 @@
+"""What are the two words of a text or of bytes? XXH3-128, seeded; three ways to it, one result.
+
+A repeated value of a dictionary is hashed once. Many values go through polars-hash where it is installed (extra
+`fast`), else one by one through `xxhash`.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from reversible.fingerprint.mixing import Words
+
+_WORD = (1 << 64) - 1
+_MANY = 1 << 14  # values in a batch from which loading polars is worth it
+_PROBES = (b"", b"a", b"sixteen bytes 16", b"x" * 17, b"y" * 129, b"z" * 241, b"w" * 1025)
+
+Hasher = Callable[[pa.Array, int], tuple[Words, Words]]
+
+
+def hash_one(data: bytes, seed: int) -> tuple[int, int]:
+    """XXH3-128 of the bytes: its low 64 bits, its high 64 bits."""
+    digest = int(xxhash.xxh3_128_intdigest(data, seed=seed))
+    return digest & _WORD, digest >> 64
+
+
+def hash_values(values: pa.Array, seed: int) -> tuple[Words, Words]:
+    """The words of each text or binary value of a plain array; what stands for a NULL counts for nothing."""
+    hasher = polars_hasher() if len(values) >= _MANY else None
+    return (hasher or by_xxhash)(values, seed)
+
+
+def by_xxhash(values: pa.Array, seed: int) -> tuple[Words, Words]:
+    """One value after the other, each distinct one once."""
+    encoded = pc.dictionary_encode(values.cast(pa.large_binary()))
+    low, high = _each(encoded.dictionary.to_pylist(), seed)
+    at = np.asarray(encoded.indices.fill_null(0).to_numpy(zero_copy_only=False), np.int64)
+    return (low[at], high[at]) if len(low) else (np.zeros(len(values), np.uint64), np.zeros(len(values), np.uint64))
+
+
+@lru_cache(maxsize=1)
+def polars_hasher() -> Hasher | None:
+    """polars-hash, when it is installed and gives what `xxhash` gives."""
+    if importlib.util.find_spec("polars_hash") is None:
+        return None
+    polars = importlib.import_module("polars")
+    polars_hash = importlib.import_module("polars_hash")
+
+    def hash_many(values: pa.Array, seed: int) -> tuple[Words, Words]:
+        series = polars.from_arrow(values.cast(pa.large_binary()))
+        digest = polars_hash.col("v").nchash.xxh3_128(seed=seed)
+        hashed = series.alias("v").to_frame().select(digest)
+        upper = polars.col("v") // polars.lit(1 << 64, dtype=polars.UInt128)
+        found = hashed.select(
+            low=polars.col("v").cast(polars.UInt64, wrap_numerical=True), high=upper.cast(polars.UInt64)
+        ).fill_null(0)
+        return found["low"].to_numpy(), found["high"].to_numpy()
+
+    probes = pa.array([*_PROBES, None], pa.large_binary())
+    for seed in (0, 1, _WORD):
+        low, high = hash_many(probes, seed)
+        expected = [hash_one(data, seed) for data in _PROBES]
+        if list(zip(low.tolist(), high.tolist(), strict=True))[:-1] != expected:
+            return None  # another version with another meaning: the slower way is right
+    return hash_many
+
+
+def _each(data: Iterable[bytes | None], seed: int) -> tuple[Words, Words]:
+    digest = xxhash.xxh3_128_digest
+    hashed = b"".join(digest(one or b"", seed=seed) for one in data)
+    pairs = np.frombuffer(hashed, ">u8").astype(np.uint64).reshape(-1, 2)
+    return np.ascontiguousarray(pairs[:, 1]), np.ascontiguousarray(pairs[:, 0])
