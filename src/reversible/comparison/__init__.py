@@ -1,0 +1,1 @@
+"""Where do two tables differ, and of what kind is each difference?"""
