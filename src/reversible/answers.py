@@ -152,6 +152,10 @@ class Measurements:
             if metric in wanted and finding.value is not None
         )
 
+    def measured(self, metric: str) -> bool:
+        """Whether any finding gives this metric a value."""
+        return any(key[0] == metric and finding.value is not None for key, finding in self._findings.items())
+
     # --- what came in ------------------------------------------------------------------------------------------
 
     def _take(self, finding: Finding) -> None:

@@ -386,9 +386,14 @@ def _answers(
 def _counts(clause: Clause, criterion: Criterion, given: Circumstances) -> bool:
     if criterion.only_profile is not None and criterion.only_profile not in given.profiles:
         return False
-    if criterion.only_if == "sampled" and not given.measurements.sampled(one.metric for one in clause.checks):
+    if criterion.only_if == "sampled" and not _sampled(given.measurements, clause, criterion.metric):
         return False
     return criterion.holds_on(given.measured_on)
+
+
+def _sampled(measurements: Measurements, clause: Clause, metric: str) -> bool:
+    """Whether a check of samples counts: some check left a part out, or this one was measured all the same."""
+    return measurements.sampled(check.metric for check in clause.checks) or measurements.measured(metric)
 
 
 def _fails(criterion: Criterion) -> bool:
@@ -416,10 +421,13 @@ def settle(catalogue: Catalogue, planned: frozenset[Planned], findings: Iterable
     metrics = {metric for metric, _ in planned}
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for clause in catalogue.clauses.values():
-        sampled = measurements.sampled(check.metric for check in clause.checks)
         for check in clause.checks:
             criterion = criterion_of(clause.id, check)
-            if check.metric not in metrics or not criterion.decides or (check.only_if_sampled and not sampled):
+            if (
+                check.metric not in metrics
+                or not criterion.decides
+                or (check.only_if_sampled and not _sampled(measurements, clause, check.metric))
+            ):
                 continue
             key = (check.metric, check.op, check.value, check.value_from)
             if key in rows:

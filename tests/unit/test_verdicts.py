@@ -820,3 +820,10 @@ def test_a_bundle_alone_is_held_against_the_catalogues_own_thresholds() -> None:
 
 def test_a_bundle_of_which_nothing_was_asked_settles_nothing() -> None:
     assert settle(CATALOGUE, frozenset(), []) == []
+
+
+def test_a_bad_mismatch_rate_counts_though_nothing_says_that_it_was_sampled() -> None:
+    case = Case("DAT-04")
+    case.set("data.mismatch_rate_ub95", 0.5)
+
+    assert case.verdict().verdict is Verdict.FAILED
