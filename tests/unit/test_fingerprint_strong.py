@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 import re
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ def some(count: int) -> list[Row]:
     return [(n, str(n % 7) if n % 5 else None, draw.randrange(10**15), Decimal(n).scaleb(-2)) for n in range(count)]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows_strategy, st.randoms(use_true_random=False), st.integers(1, 7), st.integers(1, 20))
 def test_order_batches_and_runs_do_not_matter(
     tmp_path: Path, rows: list[Row], draw: Any, cut: int, run_rows: int
@@ -69,7 +70,7 @@ def test_order_batches_and_runs_do_not_matter(
     assert not list(tmp_path.iterdir())
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows_strategy)
 def test_encodings_do_not_matter(tmp_path: Path, rows: list[Row]) -> None:
     expected = strong(COLUMNS, batches(rows), folder=tmp_path)
@@ -83,7 +84,7 @@ def test_encodings_do_not_matter(tmp_path: Path, rows: list[Row]) -> None:
     assert strong(COLUMNS, sliced, folder=tmp_path) == expected
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows_strategy.filter(bool), st.data())
 def test_any_change_of_one_cell_changes_the_root(tmp_path: Path, rows: list[Row], data: st.DataObject) -> None:
     at, column = data.draw(st.integers(0, len(rows) - 1)), data.draw(st.integers(0, 3))
@@ -199,6 +200,52 @@ def test_a_value_that_is_not_of_its_family_is_refused(tmp_path: Path) -> None:
         strong([Column("n", "int")], [{"n": Cells(pa.array([1.5]))}], folder=tmp_path)
     with pytest.raises((ValueError, pa.ArrowInvalid)):
         strong([Column("n", "decimal:2")], [{"n": Cells(pa.array([Decimal("0.001")]))}], folder=tmp_path)
+
+
+NESTED = (
+    pa.list_(pa.int64()), pa.large_list(pa.int64()), pa.list_view(pa.int64()), pa.large_list_view(pa.int64()),
+    pa.list_(pa.int32(), 2),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("form", NESTED, ids=str)
+def test_every_form_of_a_list_is_one_and_what_a_null_hides_counts_for_nothing(form: pa.DataType) -> None:
+    columns = [Column("l", "list<int>")]
+    values = pa.array([[7, 7], [1, None], None, [3, 4]], form).slice(1)
+    found = [record(columns, {"l": Cells(values)}, row) for row in range(3)]
+
+    one, nothing, three, four = (b"\1\0\0\0\10" + n.to_bytes(8, "big") if n else bytes(5) for n in (1, 0, 3, 4))
+    assert found == [b"\1\0\0\0\x12" + one + nothing, bytes(5), b"\1\0\0\0\x1a" + three + four]
+
+
+def test_structs_and_maps_sliced_and_nested() -> None:
+    kind = pa.map_(pa.string(), pa.struct([("b", pa.list_(pa.string())), ("a", pa.float32())]))
+    rows = [[("x", {"b": ["1"], "a": 1.5})], None, [("k", {"b": None, "a": 0.5}), ("l", None)], []]
+    columns = [Column("m", 'map<text,struct<"a":float,"b":list<text>>>')]
+    whole, cut = pa.array(rows, kind), pa.array(rows, kind).slice(2)
+
+    def cell(content: bytes | None) -> bytes:
+        return bytes(5) if content is None else b"\1" + len(content).to_bytes(4, "big") + content
+
+    inside = cell(struct.pack(">d", 0.5)) + cell(None)
+    expected = cell(cell(b"k") + cell(inside) + cell(b"l") + cell(None))
+    assert record(columns, {"m": Cells(whole)}, 2) == record(columns, {"m": Cells(cut)}, 0) == expected
+    assert record(columns, {"m": Cells(cut)}, 1) == cell(b"")
+    assert record(columns, {"m": Cells(whole)}, 1) == cell(None)
+
+
+@pytest.mark.parametrize(
+    ("family", "values"),
+    [
+        ("int", pa.array([1.0])), ("text", pa.array([1])), ("timestamp", pa.array([1], pa.timestamp("us", "UTC"))),
+        ("timestamptz", pa.array([1], pa.timestamp("us"))), ("date", pa.array([1], pa.date64())),
+        ("list<int>", pa.array([1])), ("list<int>", pa.array([[1.5]])), ("map<text,int>", pa.array([["a"]])),
+        ('struct<"a":int>', pa.array([{"b": 1}])), ("timestamp", pa.array([2**62], pa.timestamp("s"))),
+    ],
+)  # fmt: skip
+def test_what_is_of_another_family_is_no_fingerprint(family: str, values: pa.Array) -> None:
+    with pytest.raises((ValueError, pa.ArrowException)):
+        record([Column("c", family)], {"c": Cells(values)})
 
 
 def test_rows_without_columns_are_counted(tmp_path: Path) -> None:
@@ -332,6 +379,11 @@ VECTORS: list[tuple[str, pa.Array, str]] = [
     ("timestamptz", pa.array([1_764_000_000_000_000], pa.timestamp("us", "UTC")), "2025-11-24 16:00:00 UTC"),
     ("text", pa.array(["", "Zoé 🙂", None]), '"", "Zoé 🙂" (NFC), NULL'),
     ("binary", pa.array([b"\x00\xff"]), "00 ff"),
+    ("duration", pa.array([-1], pa.duration("ns")), "-1 ns"),
+    ("interval", pa.array([(1, -2, 3)], pa.month_day_nano_interval()), "1 month, -2 days, 3 ns"),
+    ("list<int>", pa.array([[1, None], []], pa.list_(pa.int64())), "[1, NULL], []"),
+    ("map<text,int>", pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())), "{a: 1}"),
+    ('struct<"a":bool,"b":text>', pa.array([{"b": "x", "a": True}]), "{b: x, a: true}"),
 ]
 
 

@@ -23,7 +23,7 @@ from reversible.fingerprint.strong_bytes import ROW, in_name_order, records
 from reversible.fingerprint.strong_proof import LEVELS, RANGES, Proof, node, range_hash, root_hash
 
 FORMAT = "reversible-strong/1"
-RUN_ROWS = 1 << 21  # digests that are sorted in memory: 64 MiB, and as much again while they are sorted
+RUN_ROWS = 1 << 20  # digests that are sorted in memory: 32 MiB, and as much again while they are sorted
 _WIDTH = hashlib.sha256().digest_size
 
 Digests = npt.NDArray[np.uint8]  # shape (rows, 32)
