@@ -5,31 +5,26 @@ by `pg_dump` on the same snapshot. Witness: the same snapshot read again through
 our own code, fingerprinted under a challenge drawn after the export; and totals that the server computes itself.
 """
 
-import secrets
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from reversible import fingerprint
 from reversible.assets import Asset, Kind
 from reversible.errors import SourceError
 from reversible.interfaces import Reachability, Witness
 from reversible.secrets import Secret, Text
-from reversible_exporters import postgres_binary, postgres_catalog, postgres_csv, postgres_dump, table_parts
+from reversible_exporters import postgres_catalog, postgres_dump, postgres_table, postgres_witness
 from reversible_exporters.postgres_catalog import Table
+from reversible_exporters.postgres_pool import Pool
 from reversible_exporters.postgres_session import Session, address, parameters
-from reversible_exporters.postgres_totals import totals
-from reversible_exporters.postgres_types import Column
+from reversible_exporters.postgres_table import grant
 
 if TYPE_CHECKING:
     from reversible.bundle.writer import BundleWriter
 
 _LARGE_OBJECTS = "large objects"
-PLACEHOLDER = "reversible_row"  # a Parquet file needs a column to have rows; a PostgreSQL table does not
 
 
 class PostgresSettings(BaseModel):
@@ -42,7 +37,14 @@ class PostgresSettings(BaseModel):
     pg_dump: Path | None = Field(None, description="the pg_dump to run, as new as the server; default: on the PATH")
     connect_timeout_s: float = Field(10.0, gt=0, description="seconds to wait for the connection")
     statement_timeout_s: float = Field(0.0, ge=0, description="seconds that reading one table may take; 0: no limit")
-    part_rows: int = Field(500_000, ge=1, description="rows of one Parquet file")
+    part_mib: float = Field(
+        64.0, gt=0, description="MiB of a table, as the server stores it, that become one Parquet file"
+    )
+    part_rows: int = Field(
+        500_000, ge=1, description="rows of one Parquet file, where the source cannot be read by ranges"
+    )
+    workers: int = Field(2, ge=1, le=64, description="connections that read one table side by side, in one snapshot")
+    max_mib_per_s: float = Field(0.0, ge=0, description="MiB that all connections may read in one second; 0: no limit")
 
 
 class PostgresExporter:
@@ -53,7 +55,9 @@ class PostgresExporter:
     def __init__(self, name: str, settings: PostgresSettings) -> None:
         self.name = name
         self.settings = settings
-        self._open: Session | None = None
+        self._pool = Pool(
+            self._connect, workers=settings.workers, bytes_per_s=settings.max_mib_per_s * (1 << 20)
+        )  # fmt: skip
         self._known: dict[str, Table] = {}
         self._exported: dict[str, Session] = {}  # asset id -> the snapshot that its export read
 
@@ -71,7 +75,7 @@ class PostgresExporter:
     def check(self) -> Iterator[Reachability]:
         """Connection, pg_dump, SELECT on each table, and whether the role could write."""
         try:
-            session = self._session()
+            session = self._pool.session
         except SourceError as error:
             yield Reachability(subject=address(self._url), ok=False, seen=error.message, hint=error.hint)
             return
@@ -87,7 +91,7 @@ class PostgresExporter:
         for table in tables:
             ok = table.readable and table.schema_usable
             seen = "may be read" if ok else f"SELECT is denied to {session.role}"
-            yield Reachability(subject=table.name, ok=ok, seen=seen, hint="" if ok else _grant(session, table))
+            yield Reachability(subject=table.name, ok=ok, seen=seen, hint="" if ok else grant(session, table))
         superuser = session.rows("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")[0][0]
         writable = [table.name for table in tables if table.writable]
         if superuser or writable:
@@ -99,7 +103,7 @@ class PostgresExporter:
 
     def discover(self) -> Iterator[Asset]:
         """The database, then each of its tables; a foreign table and large objects with the reason they stay."""
-        session = self._session()
+        session = self._pool.session
         with session.reading(f"database {session.database}"):
             tables = self._tables(session)
             loose = postgres_catalog.large_objects(session)
@@ -117,20 +121,35 @@ class PostgresExporter:
             )  # fmt: skip
 
     def export(self, asset: Asset, into: "BundleWriter") -> None:
-        """Write the asset's files. Parts that an earlier, killed run left come from another snapshot and are redone.
+        """Write the asset's files. A part that an earlier, killed run left is kept when it holds what this snapshot
+        sees, and else redone.
 
         Raises:
             SourceError: the server refused this asset, or went away.
         """
-        session = self._session()
+        session = self._pool.session
         if self._exported.get(asset.id) is session:
             return
-        into.discard(asset)
         if asset.kind is Kind.DATABASE:
+            into.discard(asset)
             self._export_schema(session, asset, into)
         else:
-            self._export_table(session, asset, into)
+            postgres_table.export(
+                self._pool, self._table(session, asset), asset, into, part_bytes=self._part_bytes,
+                part_rows=self.settings.part_rows,
+            )  # fmt: skip
         self._exported[asset.id] = session
+
+    def stands(self, asset: Asset, into: "BundleWriter") -> bool:
+        """Whether each part of a table holds what this snapshot sees too; the schema is exported anew.
+
+        Raises:
+            SourceError: the server refused this asset, or went away.
+        """
+        if asset.kind is not Kind.TABLE:
+            return False
+        table = self._table(self._pool.session, asset)
+        return postgres_table.stands(self._pool, table, asset, into, part_bytes=self._part_bytes)
 
     def witness(self, asset: Asset) -> Witness:
         """Ask again in the export's own snapshot, by another protocol and another decoder.
@@ -139,7 +158,7 @@ class PostgresExporter:
             SourceError: the server refused, or the snapshot of the export is gone.
         """
         session = self._exported.get(asset.id)
-        if session is None or session is not self._open or not session.alive:
+        if session is None or not self._pool.holds(session):
             raise SourceError(
                 f"{asset.name}: the snapshot that its export read is gone, so nothing can bear witness to it",
                 hint="type the same command again: this asset is exported again",
@@ -157,13 +176,11 @@ class PostgresExporter:
                 "server_version": session.version,
             }
             return Witness(method="postgresql catalogs, asked again in the same snapshot", facts=facts)
-        return self._witness_table(session, asset)
+        return postgres_witness.of_table(self._pool, self._table(session, asset), part_bytes=self._part_bytes)
 
     def close(self) -> None:
         """Give the connection and its snapshot back."""
-        if self._open is not None:
-            self._open.close()
-        self._open = None
+        self._pool.close()
         self._exported.clear()
 
     # --- one snapshot ------------------------------------------------------------------------------------------
@@ -177,14 +194,15 @@ class PostgresExporter:
         secret = self.settings.password
         return None if secret is None else secret.reveal(key=f"source.{self.name}.password")
 
-    def _session(self) -> Session:
-        """The snapshot; a new one when the connection was lost, and then no witness is given for the old one."""
-        if self._open is None or not self._open.alive:
-            self._open = Session.open(
-                self._url, self._password, connect_timeout_s=self.settings.connect_timeout_s,
-                statement_timeout_s=self.settings.statement_timeout_s,
-            )  # fmt: skip
-        return self._open
+    def _connect(self, snapshot: str) -> Session:
+        return Session.open(
+            self._url, self._password, connect_timeout_s=self.settings.connect_timeout_s,
+            statement_timeout_s=self.settings.statement_timeout_s, snapshot=snapshot,
+        )  # fmt: skip
+
+    @property
+    def _part_bytes(self) -> int:
+        return int(self.settings.part_mib * (1 << 20))
 
     def _tables(self, session: Session) -> list[Table]:
         tables = postgres_catalog.tables(session)
@@ -220,95 +238,3 @@ class PostgresExporter:
                 "server_version": session.version, "encoding": session.encoding, "limitations": limits, **document,
             },
         )  # fmt: skip
-
-    # --- a table -----------------------------------------------------------------------------------------------
-
-    def _export_table(self, session: Session, asset: Asset, into: "BundleWriter") -> None:
-        table = self._table(session, asset)
-        hint = _grant(session, table)
-        if not (table.readable and table.schema_usable):
-            raise SourceError(f"table {table.name}: SELECT denied to {session.role}", hint=hint)
-        with session.reading(f"table {table.name}", hint):
-            columns = postgres_catalog.columns(session, table)
-            keys = postgres_catalog.keys(session, table)
-            stored = columns or [_placeholder()]
-            query = f"SELECT {', '.join(one.quoted for one in columns) or 'NULL::boolean'} FROM {table.source}"  # noqa: S608
-            try:
-                blocks = postgres_csv.blocks(_copy(session, query, "csv"), stored)
-                schema = pa.schema([column.field() for column in stored])
-                rows = table_parts.write_parts(blocks, schema, asset, into, part_rows=self.settings.part_rows)
-            except ValueError as error:
-                raise SourceError(f"table {table.name}: what the server sent cannot be read: {error}") from error
-        into.put_json(
-            f"{asset.folder}/table.json",
-            {
-                "format": "reversible-table/1", "source_type": "postgresql", "name": table.name, "rows": rows,
-                "columns": [_describe(column) for column in columns], **keys,
-                "placeholder": None if columns else PLACEHOLDER,
-            },
-        )  # fmt: skip
-
-    def _witness_table(self, session: Session, asset: Asset) -> Witness:
-        table = self._table(session, asset)
-        challenge = secrets.token_hex(32)
-        with session.reading(f"table {table.name}", _grant(session, table)):
-            columns = postgres_catalog.columns(session, table)
-            key = tuple(postgres_catalog.keys(session, table)["primary_key"])
-            constraints = postgres_catalog.constraints(session, table)
-            rows, by_column = totals(session, table.source, columns)
-            plan = fingerprint.Plan(
-                challenge, tuple(fingerprint.Column(one.name, one.stored.family) for one in columns), key,
-                fingerprint.buckets_for(rows),
-            )  # fmt: skip
-            query = f"SELECT {postgres_binary.select_list(columns)} FROM {table.source}"  # noqa: S608 - quoted names
-            found = fingerprint.TableFingerprint.empty(plan)
-            try:
-                for cells, count in postgres_binary.batches(_copy(session, query, "binary"), columns):
-                    found = found.merge(fingerprint.fingerprint(plan, [cells], [count]))
-            except ValueError as error:
-                raise SourceError(f"table {table.name}: the witness cannot read the server's bytes: {error}") from error
-        if found.rows != rows:
-            raise SourceError(f"table {table.name}: the server counted {rows} rows and sent {found.rows}")
-        described = [
-            {"name": one.name, "source_type": one.source_type, "nullable": one.nullable} for one in columns
-        ]  # fmt: skip
-        return Witness(
-            method="postgresql COPY binary, decoded by our own code, in the export's snapshot; count, sum, min and max"
-            " by the server",
-            facts={
-                "rows": rows, "columns": described, "constraints": constraints, "totals": by_column,
-                "fingerprint": found.to_json(),
-            },
-            tables=found.to_tables(),
-        )  # fmt: skip
-
-
-def _grant(session: Session, table: Table) -> str:
-    grants = [] if table.schema_usable else [f"GRANT USAGE ON SCHEMA {_quote(table.schema)} TO {session.quoted_role};"]
-    return " ".join([*grants, f"GRANT SELECT ON {table.name} TO {session.quoted_role}"])
-
-
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _copy(session: Session, query: str, form: str) -> Iterator[bytes]:
-    """COPY's messages: one row each (docs/protocol, "CopyData" of COPY TO)."""
-    statement = f"COPY ({query}) TO STDOUT (FORMAT {form})"
-    with closing(session.connection.cursor()) as cursor, cursor.copy(statement) as copy:
-        while message := copy.read():
-            yield bytes(message)
-
-
-def _placeholder() -> Column:
-    return Column(name=PLACEHOLDER, source_type="", base="bool", typmod=-1)
-
-
-def _describe(column: Column) -> dict[str, Any]:
-    stored = column.stored
-    return {
-        "name": column.name, "source_type": column.source_type, "family": stored.family,
-        "arrow_type": str(stored.arrow), "nullable": column.nullable, "default": column.default,
-        "collation": column.collation, "comment": column.comment, "identity": column.identity,
-        "generated": column.generated, "domain": column.domain,
-    }  # fmt: skip

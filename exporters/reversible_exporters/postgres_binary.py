@@ -5,6 +5,7 @@ the export sets aside as exceptions come as one more text field per column, sinc
 Format: https://www.postgresql.org/docs/18/sql-copy.html, "Binary Format"; per type the `*_send` functions.
 """
 
+import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from reversible.fingerprint import Cells
+from reversible_exporters.postgres_copy import Rows
 from reversible_exporters.postgres_types import Column, form
 
 Bytes = npt.NDArray[np.uint8]
@@ -21,8 +23,6 @@ Places = npt.NDArray[np.int64]
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 _HEADER = len(_SIGNATURE) + 8  # flags and length of the extension, both 0
 _TRAILER = b"\xff\xff"
-_BLOCK_BYTES = 4 << 20
-_BLOCK_ROWS = 1 << 16
 _PADDING = 16  # bytes after the block, so that a fixed-width read at a NULL stays inside
 _EPOCH_DAYS = 10_957  # from 1970-01-01 to 2000-01-01, PostgreSQL's epoch
 _EPOCH_US = _EPOCH_DAYS * 86_400_000_000
@@ -32,11 +32,15 @@ _FAST_DIGITS = 18  # decimal digits that an int64 holds
 
 
 def select_list(columns: Sequence[Column]) -> str:
-    """The fields of the second reading: each column, then the text of each column that may hold exceptions."""
+    """The fields of the second reading: each column, then one array with the text of each exception of the row.
+
+    One field, because a select list ends at 1,664: a table may have 1,600 columns. NULL in a row without exceptions.
+    """
     fields = [form(column.quoted) if column.stored.binary == "form" else column.quoted for column in columns]
-    for column in with_exceptions(columns):
-        odd = column.stored.exceptional.format(c=column.quoted)
-        fields.append(f"CASE WHEN {odd} THEN pg_catalog.format('%s', {column.quoted}) END")
+    odd = [(column.stored.exceptional.format(c=column.quoted), column.quoted) for column in with_exceptions(columns)]
+    if odd:
+        texts = ", ".join(f"CASE WHEN {one} THEN pg_catalog.format('%s', {quoted}) END" for one, quoted in odd)
+        fields.append(f"CASE WHEN {' OR '.join(one for one, _ in odd)} THEN ARRAY[{texts}]::pg_catalog.text[] END")
     return ", ".join(fields) or "NULL::boolean"
 
 
@@ -44,41 +48,35 @@ def with_exceptions(columns: Sequence[Column]) -> list[Column]:
     return [column for column in columns if column.stored.exceptional]
 
 
-def batches(messages: Iterable[bytes], columns: Sequence[Column]) -> Iterator[tuple[dict[str, Cells], int]]:
+def batches(chunks: Iterable[Rows], columns: Sequence[Column]) -> Iterator[tuple[dict[str, Cells], int]]:
     """Decode COPY's binary messages, one row each, into cells by column name and the number of rows.
 
     Raises:
         ValueError: the bytes are not what the catalogs announce.
     """
-    for data, starts in _gathered(messages):
+    for data, starts in _gathered(chunks):
         yield _decode(data, starts, columns), len(starts)
 
 
-def _gathered(messages: Iterable[bytes]) -> Iterator[tuple[Bytes, Places]]:
-    rows: list[bytes] = []
-    size = 0
-    ended = first = False
-    for message in messages:
-        row = bytes(message)
-        if not first:
-            if not row.startswith(_SIGNATURE):
+def _gathered(chunks: Iterable[Rows]) -> Iterator[tuple[Bytes, Places]]:
+    first, ended = True, False
+    for chunk in chunks:
+        rows = [bytes(chunk[0]), *chunk[1:]]
+        if first:
+            if not rows[0].startswith(_SIGNATURE):
                 raise ValueError("COPY's binary signature is missing")
-            row, first = row[_HEADER:], True
-        if row == _TRAILER:
+            rows[0], first = rows[0][_HEADER:], False
+        if len(rows[-1]) == len(_TRAILER) and bytes(rows[-1]) == _TRAILER:
             ended = True
-        elif row:
-            rows.append(row)
-            size += len(row)
-        if size >= _BLOCK_BYTES or len(rows) >= _BLOCK_ROWS:
+            rows.pop()
+        rows = [row for row in rows if len(row)]
+        if rows:
             yield _joined(rows)
-            rows, size = [], 0
     if not ended:
         raise ValueError("COPY ended without its trailer")
-    if rows:
-        yield _joined(rows)
 
 
-def _joined(rows: list[bytes]) -> tuple[Bytes, Places]:
+def _joined(rows: Rows) -> tuple[Bytes, Places]:
     lengths = np.fromiter(map(len, rows), np.int64, len(rows))
     data = np.frombuffer(b"".join(rows) + bytes(_PADDING), np.uint8)
     return data, np.cumsum(lengths) - lengths
@@ -86,7 +84,7 @@ def _joined(rows: list[bytes]) -> tuple[Bytes, Places]:
 
 def _decode(data: Bytes, starts: Places, columns: Sequence[Column]) -> dict[str, Cells]:
     extra = with_exceptions(columns)
-    expected = len(columns) + len(extra) or 1
+    expected = len(columns) + bool(extra) or 1
     if (_integers(data, starts, 2) != expected).any():
         raise ValueError(f"a row does not have {expected} fields")
     place = starts + 2
@@ -94,14 +92,29 @@ def _decode(data: Bytes, starts: Places, columns: Sequence[Column]) -> dict[str,
     for column in columns:
         at, length, place = _field(data, place)
         values[column.name] = _DECODERS[column.stored.binary](data, at, length, column.stored.settings)
-    exceptions: Mapping[str, Mapping[int, str]] = {}
-    for column in extra:
+    exceptions: dict[str, dict[int, str]] = {}
+    if extra:
         at, length, place = _field(data, place)
-        texts = _text(data, at, length, {})
-        rows = np.flatnonzero(length >= 0)
-        found = dict(zip(map(int, rows), texts.take(pa.array(rows)).to_pylist(), strict=True))
-        exceptions = {**exceptions, column.name: found}
+        for row in np.flatnonzero(length >= 0):
+            texts = _texts(data[int(at[row]) : int(at[row] + length[row])].tobytes(), len(extra))
+            for column, text in zip(extra, texts, strict=True):
+                if text is not None:
+                    exceptions.setdefault(column.name, {})[int(row)] = text
     return {name: _cells(one, exceptions.get(name, {})) for name, one in values.items()}
+
+
+def _texts(value: bytes, count: int) -> list[str | None]:
+    """array_send of a text[]: dimensions, flags, type; length and lower bound; then length and bytes of each."""
+    if struct.unpack_from(">i8xi", value) != (1, count):
+        raise ValueError("the exceptions of a row are not one array")
+    found: list[str | None] = []
+    place = 20
+    for _ in range(count):
+        (length,) = struct.unpack_from(">i", value, place)
+        place += 4
+        found.append(None if length < 0 else value[place : place + length].decode())
+        place += max(0, length)
+    return found
 
 
 def _cells(values: pa.Array, exceptions: Mapping[int, str]) -> Cells:
@@ -161,6 +174,10 @@ def _timestamp(data: Bytes, at: Places, length: Places, _: Mapping[str, int]) ->
     odd = (micros < low) | (micros >= high)  # infinity is the largest and the smallest int64
     moved = np.where(odd, 0, micros) + _EPOCH_US
     return pa.array(moved, pa.int64(), mask=(length < 0) | odd).cast(pa.timestamp("us"))
+
+
+def _timestamptz(data: Bytes, at: Places, length: Places, settings: Mapping[str, int]) -> pa.Array:
+    return _timestamp(data, at, length, settings).cast(pa.timestamp("us", "UTC"))
 
 
 def _bytes(data: Bytes, at: Places, length: Places, arrow: pa.DataType) -> pa.Array:
@@ -255,6 +272,7 @@ _DECODERS: Mapping[str, Callable[..., pa.Array]] = {
     "date": _date,
     "time": _time,
     "timestamp": _timestamp,
+    "timestamptz": _timestamptz,
     "numeric": _numeric,
     "text": _text,
     "form": _text,

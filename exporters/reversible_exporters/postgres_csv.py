@@ -1,7 +1,8 @@
 """How does the server's own text become typed columns, without a value changing on the way?
 
-COPY ... (FORMAT csv): an unquoted empty field is NULL, "" is the empty string. Integers, booleans and floats are
-parsed by pyarrow; the rest arrives as text and is converted here, with its exceptions set aside.
+COPY ... (FORMAT csv): an unquoted empty field is NULL, "" is the empty string. pyarrow parses each column as its
+type; where a value does not fit (an infinite date, NaN in a decimal), the block is read again as text, and what the
+type cannot hold is set aside.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,11 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from reversible_exporters.postgres_copy import Rows
 from reversible_exporters.postgres_types import Column
 from reversible_exporters.table_parts import Block
 
-_BLOCK_BYTES = 8 << 20
-_BLOCK_ROWS = 1 << 16
 _DATE = r"^\d{4}-\d\d-\d\d$"
 _CLOCK = r"\d\d:\d\d:\d\d(\.\d{1,6})?"
 _PLAIN = {
@@ -27,36 +27,45 @@ _PLAIN = {
 }
 
 
-def blocks(messages: Iterable[bytes], columns: Sequence[Column]) -> Iterator[Block]:
+def blocks(chunks: Iterable[Rows], columns: Sequence[Column]) -> Iterator[Block]:
     """Parse COPY's CSV; each message holds exactly one row, as the protocol guarantees for COPY TO.
 
     Raises:
         ValueError: the text is not what the catalogs announce.
     """
-    for text, count in _gathered(messages):
-        block = _parse(text, columns)
-        if block.batch.num_rows != count:
-            raise ValueError(f"{count} rows were sent and {block.batch.num_rows} understood")
+    with_exceptions: set[str] = set()  # columns that turned out to need their text
+    for rows in chunks:
+        block = _parse(b"".join(rows), columns, with_exceptions)
+        if block.batch.num_rows != len(rows):
+            raise ValueError(f"{len(rows)} rows were sent and {block.batch.num_rows} understood")
+        with_exceptions |= {name for _, name, _ in block.exceptions}
         yield block
 
 
-def _gathered(messages: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
-    rows: list[bytes] = []
-    size = 0
-    for message in messages:
-        rows.append(bytes(message))
-        size += len(message)
-        if size >= _BLOCK_BYTES or len(rows) >= _BLOCK_ROWS:
-            yield b"".join(rows), len(rows)
-            rows, size = [], 0
-    if rows:
-        yield b"".join(rows), len(rows)
+def _parse(text: bytes, columns: Sequence[Column], with_exceptions: set[str]) -> Block:
+    as_text = {column.name for column in columns if column.stored.csv in ("text", "bytea", "time")} | with_exceptions
+    try:
+        arrays = _read(text, columns, as_text)
+    except pa.ArrowInvalid:  # some value does not fit: which one, the text will tell
+        as_text |= {column.name for column in columns if column.stored.csv != "direct"}
+        arrays = _read(text, columns, as_text)
+    exceptions: list[tuple[int, str, str]] = []
+    typed: list[pa.Array] = []
+    for column, values in zip(columns, arrays, strict=True):
+        if column.name in as_text:
+            plain, found = _set_aside(values, column)
+            exceptions += found
+            typed.append(_convert(plain, column))
+        else:
+            typed.append(values)
+    schema = pa.schema([column.field() for column in columns])
+    return Block(pa.RecordBatch.from_arrays(typed, schema=schema), sorted(exceptions))
 
 
-def _parse(text: bytes, columns: Sequence[Column]) -> Block:
+def _read(text: bytes, columns: Sequence[Column], as_text: set[str]) -> list[pa.Array]:
     names = [str(n) for n in range(len(columns))]  # a source may have names that a CSV reader would not take
     types = {
-        name: column.stored.arrow if column.stored.csv == "direct" else pa.string()
+        name: pa.string() if column.name in as_text else column.stored.arrow
         for name, column in zip(names, columns, strict=True)
     }
     table = pyarrow.csv.read_csv(
@@ -68,17 +77,13 @@ def _parse(text: bytes, columns: Sequence[Column]) -> Block:
             strings_can_be_null=True, quoted_strings_can_be_null=False,
         ),
     )  # fmt: skip
-    arrays: list[pa.Array] = []
-    exceptions: list[tuple[int, str, str]] = []
-    for column, chunked in zip(columns, table.columns, strict=True):
-        values = chunked.combine_chunks()
-        if isinstance(values, pa.ChunkedArray):
-            values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
-        plain, found = _set_aside(values, column)
-        exceptions += found
-        arrays.append(_convert(plain, column))
-    fields = [column.field() for column in columns]
-    return Block(pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields)), sorted(exceptions))
+    return [_whole(values, types[name]) for name, values in zip(names, table.columns, strict=True)]
+
+
+def _whole(values: pa.ChunkedArray, arrow: pa.DataType) -> pa.Array:
+    if values.num_chunks == 1:
+        return values.chunk(0)
+    return pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], arrow)
 
 
 def _set_aside(values: pa.Array, column: Column) -> tuple[pa.Array, list[tuple[int, str, str]]]:

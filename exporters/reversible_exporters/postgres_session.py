@@ -1,7 +1,7 @@
 """How is a PostgreSQL server read, and only read, as it stood at one moment?"""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
@@ -39,9 +39,12 @@ class Session:
         connection: An autocommit connection, fresh.
         where: "host:port/database" for messages.
         statement_timeout_s: 0 waits for ever.
+        snapshot: The snapshot of another session to share; a new one when empty.
     """
 
-    def __init__(self, connection: "psycopg.Connection[Any]", where: str, *, statement_timeout_s: float) -> None:
+    def __init__(
+        self, connection: "psycopg.Connection[Any]", where: str, *, statement_timeout_s: float, snapshot: str = ""
+    ) -> None:
         self.connection = connection
         self.where = where
         for name, value in _SETTINGS.items():
@@ -50,18 +53,26 @@ class Session:
         for name, seconds in timeouts.items():
             connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, f"{int(seconds * 1000)}ms"))
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        if snapshot:
+            connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")  # the server's own word
         row = connection.execute(
             "SELECT current_database(), current_user, pg_export_snapshot(), current_setting('server_version_num')::int,"
-            " current_setting('server_version'), current_setting('server_encoding'),"
-            " quote_ident(current_user)"
+            " current_setting('server_version'), current_setting('server_encoding'), quote_ident(current_user),"
+            " pg_snapshot_xmin(pg_current_snapshot())::text::bigint,"
+            " pg_snapshot_xmax(pg_current_snapshot())::text::bigint, current_setting('block_size')::int"
         ).fetchone()
         assert row is not None  # noqa: S101 - SELECT without FROM gives one row
-        self.database, self.role, self.snapshot, number, self.version, self.encoding, self.quoted_role = row
+        (
+            self.database, self.role, self.snapshot, number, self.version, self.encoding, self.quoted_role,
+            self.oldest, self.newest, self.block_bytes,
+        ) = row  # fmt: skip
         self.major = number // 10_000
 
     @classmethod
-    def open(cls, url: str, password: str | None, *, connect_timeout_s: float, statement_timeout_s: float) -> Self:
-        """Connect and take the snapshot.
+    def open(
+        cls, url: str, password: str | None, *, connect_timeout_s: float, statement_timeout_s: float, snapshot: str = ""
+    ) -> Self:
+        """Connect and take the snapshot, or share the one that another session exported.
 
         Raises:
             MissingSDKError: psycopg is not installed.
@@ -75,11 +86,11 @@ class Session:
             options["password"] = password
         try:
             connection = psycopg.connect(url, autocommit=True, **options)
-            return cls(connection, where, statement_timeout_s=statement_timeout_s)
+            return cls(connection, where, statement_timeout_s=statement_timeout_s, snapshot=snapshot)
         except psycopg.Error as error:
             raise _refused(error, where, password) from None  # libpq's own text may quote the connection string
 
-    def rows(self, query: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         return self.connection.execute(query, parameters).fetchall()
 
     @contextmanager

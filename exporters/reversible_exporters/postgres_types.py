@@ -89,7 +89,7 @@ _EXACT = {
         "timestamptz",
         pa.timestamp("us", "UTC"),
         "timestamptz",
-        "timestamp",
+        "timestamptz",
         _YEARS.format(" 00:00+00", " 23:59:59.999999+00"),
     ),
     "text": _TEXT,

@@ -175,6 +175,10 @@ class S3Exporter:
         into.keep_objects(asset, kept)
         into.put_json(f"{asset.folder}/bucket.json", self._describe(settings, reading))
 
+    def stands(self, asset: Asset, into: "BundleWriter") -> bool:
+        """Always: S3 has no snapshots: each version is what it was, and `object_from` finds those that were read."""
+        return True
+
     def witness(self, asset: Asset) -> Witness:
         """Ask again: other listings, other requests, and for the contents another client."""
         from botocore.exceptions import BotoCoreError, ClientError

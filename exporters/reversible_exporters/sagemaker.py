@@ -121,6 +121,10 @@ class SageMakerExporter:
                 folder=asset.folder, into=into,
             )  # fmt: skip
 
+    def stands(self, asset: Asset, into: "BundleWriter") -> bool:
+        """Always: an endpoint has no snapshots: its answers were recorded, and their times with them."""
+        return True
+
     def witness(self, asset: Asset) -> Witness:
         """The endpoint's answers to a sample, one by one as CSV, and the model data fetched a second time."""
         endpoint = self._leaving(asset)

@@ -67,6 +67,13 @@ class Exporter(Protocol):
         """Write the asset's files: streaming, resumable by part, in bounded memory."""
         ...
 
+    def stands(self, asset: Asset, into: "BundleWriter") -> bool:
+        """Whether a finished asset of an interrupted run still is what one consistent reading would give now.
+
+        A source without snapshots answers True: its assets were never of one moment, and the bundle says so.
+        """
+        ...
+
     def witness(self, asset: Asset) -> Witness:
         """Ask the source again, by another route. Called right after the asset's export, on the same snapshot."""
         ...

@@ -193,7 +193,9 @@ class DryRun:
 
     def _export_one(self, exporter: Exporter, asset: Asset, writer: BundleWriter) -> Iterator[Event]:
         if writer.is_closed(asset):
-            return
+            if exporter.stands(asset, writer):  # a source that is gone ends the run here: nothing finished is dropped
+                return
+            writer.reopen(asset)
         error = ""
         try:
             exporter.export(asset, writer)

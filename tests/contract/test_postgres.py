@@ -25,7 +25,8 @@ from reversible.bundle.reader import Bundle
 from reversible.bundle.writer import BundleWriter
 from reversible.errors import BundleError, ReversibleError, SourceError
 from reversible.findings import Finding
-from reversible_exporters.postgres import PLACEHOLDER, PostgresExporter, PostgresSettings
+from reversible_exporters.postgres import PostgresExporter, PostgresSettings
+from reversible_exporters.postgres_table import PLACEHOLDER
 from reversible_samples.postgres_server import PostgresServer
 from reversible_verifiers.metadata import Metadata
 from reversible_verifiers.openness import Openness
@@ -79,7 +80,7 @@ def export(source: PostgresExporter, root: Path) -> tuple[Bundle, dict[str, Sour
 
 @pytest.fixture(scope="module")
 def faithful(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    bundle, refused = export(exporter(server, part_rows=400), tmp_path_factory.mktemp("bundle") / "b")
+    bundle, refused = export(exporter(server, part_mib=0.03), tmp_path_factory.mktemp("bundle") / "b")
 
     assert not refused
     return bundle.root
@@ -256,7 +257,7 @@ def test_a_faithful_bundle_passes_every_check(faithful: Path) -> None:
 def test_the_same_database_gives_the_same_bytes_but_for_the_witness(
     server: PostgresServer, faithful: Path, tmp_path: Path
 ) -> None:
-    again, _ = export(exporter(server, part_rows=400), tmp_path / "again")
+    again, _ = export(exporter(server, part_mib=0.03), tmp_path / "again")
 
     for path in sorted(path for path in faithful.rglob("data/[td]*/*/*") if path.is_file()):
         assert path.read_bytes() == (again.root / path.relative_to(faithful)).read_bytes(), path.name
@@ -265,7 +266,7 @@ def test_the_same_database_gives_the_same_bytes_but_for_the_witness(
 def test_large_tables_are_cut_into_parts(faithful: Path) -> None:
     parts = Bundle.open(faithful).parts(asset_of(faithful, "torture.mesures"), "part-?????.parquet")
 
-    assert [pq.read_metadata(part).num_rows for part in parts] == [400, 400, 200]
+    assert [pq.read_metadata(part).num_rows for part in parts] == [213, 365, 422]  # the partitions: 2, 3 and 3 blocks
 
 
 # --- damage ------------------------------------------------------------------------------------------------------
@@ -594,7 +595,7 @@ def test_a_connection_killed_in_mid_copy_is_one_error(server: PostgresServer, la
 
 
 def test_a_table_that_takes_too_long_is_refused_alone(server: PostgresServer, large: str, tmp_path: Path) -> None:
-    source = exporter(server, statement_timeout_s=0.02)
+    source = exporter(server, statement_timeout_s=0.2)
     assets = {asset.name: asset for asset in source.discover()}
     with BundleWriter(tmp_path / "b") as writer:
         with pytest.raises(SourceError, match="statement timeout") as caught:
@@ -606,23 +607,176 @@ def test_a_table_that_takes_too_long_is_refused_alone(server: PostgresServer, la
     source.close()
 
 
-def test_parts_of_an_earlier_snapshot_do_not_mix_with_new_ones(server: PostgresServer, tmp_path: Path) -> None:
-    first = exporter(server, part_rows=100)
-    asset = next(one for one in first.discover() if one.name == "torture.mesures")
-    with BundleWriter(tmp_path / "b") as writer:
-        first.export(asset, writer)  # ten parts, then the process dies before the witness
-    first.close()
-    second = exporter(server, part_rows=400)
-    with BundleWriter(tmp_path / "b") as writer:
-        second.export(asset, writer)
-        writer.put_witness(asset, second.witness(asset))
-        writer.close_asset(asset, exporter="test", at=AT)
-        bundle = writer.finish(about={}, at=AT)
-    second.close()
-    bundle.check()
+@pytest.fixture
+def wide(server: PostgresServer) -> Iterator[str]:
+    """A table of about 60 blocks, read in ranges of four."""
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE torture.large AS SELECT g AS id, CASE WHEN g % 7 = 0 THEN 'infinity' ELSE"
+            " date '2026-01-01' + g % 900 END AS jour, repeat('x', 60) AS t FROM generate_series(1, 5000) g"
+        )
+        yield "torture.large"
+        connection.execute("DROP TABLE torture.large")
 
-    assert len(bundle.parts(asset, "part-?????.parquet")) == 3
-    assert not wrong(findings(bundle.root, asset.name))
+
+RANGES = {"part_mib": 4 * 8192 / (1 << 20)}
+
+
+def interrupted(server: PostgresServer, root: Path, name: str) -> Asset:
+    """An export of one table whose process dies before the witness."""
+    source = exporter(server, **RANGES)
+    asset = next(one for one in source.discover() if one.name == name)
+    with BundleWriter(root) as writer:
+        source.export(asset, writer)
+    source.close()
+    return asset
+
+
+def resumed(server: PostgresServer, root: Path, asset: Asset, **settings: Any) -> Bundle:
+    source = exporter(server, **{**RANGES, **settings})
+    with BundleWriter(root) as writer:
+        source.export(asset, writer)
+        writer.put_witness(asset, source.witness(asset))
+        writer.close_asset(asset, exporter="test", at=AT)
+        bundle = writer.finish(about={"tool": "test"}, at=AT)
+    source.close()
+    return bundle
+
+
+def files(root: Path, asset: Asset) -> dict[str, tuple[int, bytes]]:
+    """Each file of the table: when it was written, and what it holds."""
+    folder = root / asset.folder
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in sorted(folder.iterdir())}
+
+
+def test_a_resumed_export_keeps_the_parts_of_an_unchanged_table(
+    server: PostgresServer, wide: str, tmp_path: Path
+) -> None:
+    asset = interrupted(server, tmp_path / "b", wide)
+    before = files(tmp_path / "b.partial", asset)
+    bundle = resumed(server, tmp_path / "b", asset)
+    after = files(bundle.root, asset)
+    undisturbed = files(resumed(server, tmp_path / "other", asset).root, asset)
+
+    assert len([name for name in before if name.endswith(".exceptions.parquet")]) > 10
+    assert {name: one for name, one in after.items() if name != "table.json"} == {
+        name: one for name, one in before.items() if name != "table.json"
+    }
+    assert {name: content for name, (_, content) in after.items()} == {
+        name: content for name, (_, content) in undisturbed.items()
+    }
+    assert not wrong(findings(bundle.root, wide))
+
+
+def update(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("UPDATE torture.large SET t = 'y' WHERE id = 2500")
+
+
+def delete(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("DELETE FROM torture.large WHERE id = 2500")
+
+
+def insert(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("INSERT INTO torture.large VALUES (0, '-infinity', 'neuf')")
+
+
+def replace_in_place(connection: psycopg.Connection[Any]) -> None:
+    """As many rows as before, in the same blocks: the new one lies where the vacuumed one lay."""
+    connection.execute("DELETE FROM torture.large WHERE id = 2500")
+    connection.execute("VACUUM torture.large")
+    connection.execute("INSERT INTO torture.large VALUES (2500, 'infinity', 'autre')")
+
+
+def rewrite(connection: psycopg.Connection[Any]) -> None:
+    """The same rows in another order, with the transaction ids that they had."""
+    connection.execute("DELETE FROM torture.large WHERE id < 100")
+    connection.execute("VACUUM FULL torture.large")
+
+
+def exchange_column(connection: psycopg.Connection[Any]) -> None:
+    """No row is touched: the values of the new column come from the catalog."""
+    connection.execute("ALTER TABLE torture.large DROP COLUMN t")
+    connection.execute("ALTER TABLE torture.large ADD COLUMN t text DEFAULT 'z'")
+
+
+def widen(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("ALTER TABLE torture.large ALTER COLUMN jour TYPE timestamp")
+
+
+CHANGES = (update, delete, insert, replace_in_place, rewrite, exchange_column, widen)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_resumed_export_reads_again_what_changed_meanwhile(
+    server: PostgresServer, wide: str, tmp_path: Path, change: Callable[[psycopg.Connection[Any]], None]
+) -> None:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE torture.advance (x integer)")  # a transaction id between data and change
+        connection.execute("DROP TABLE torture.advance")
+        asset = interrupted(server, tmp_path / "b", wide)
+        before = files(tmp_path / "b.partial", asset)
+        change(connection)
+    source = exporter(server, **RANGES)
+    with BundleWriter(tmp_path / "b") as writer:
+        assert not source.stands(asset, writer)
+    source.close()
+    bundle = resumed(server, tmp_path / "b", asset)
+    after = files(bundle.root, asset)
+
+    assert not wrong(findings(bundle.root, wide))
+    if change in (update, delete):  # the other ranges were not read again
+        kept = [name for name in before if name in after and before[name] == after[name]]
+        assert len(kept) > len(before) // 2
+
+
+def test_other_ranges_than_those_of_the_stopped_run_are_read_again(
+    server: PostgresServer, wide: str, tmp_path: Path
+) -> None:
+    asset = interrupted(server, tmp_path / "b", wide)
+    bundle = resumed(server, tmp_path / "b", asset, part_mib=64.0)
+
+    assert len(bundle.parts(asset, "part-?????.parquet")) == 1
+    assert not wrong(findings(bundle.root, wide))
+
+
+def test_a_table_that_was_emptied_after_the_snapshot_is_refused(
+    server: PostgresServer, wide: str, tmp_path: Path
+) -> None:
+    source = exporter(server)
+    asset = next(one for one in source.discover() if one.name == wide)
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("TRUNCATE torture.large")
+    with BundleWriter(tmp_path / "b") as writer, pytest.raises(SourceError, match="truncated or rewritten"):
+        source.export(asset, writer)
+    source.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_any_number_of_connections_gives_the_same_bytes(
+    server: PostgresServer, wide: str, tmp_path: Path, workers: int
+) -> None:
+    source = exporter(server)
+    asset = next(one for one in source.discover() if one.name == wide)
+    source.close()
+    one = files(resumed(server, tmp_path / "one", asset, workers=1).root, asset)
+    several = files(resumed(server, tmp_path / "several", asset, workers=workers).root, asset)
+
+    assert {name: content for name, (_, content) in one.items()} == {
+        name: content for name, (_, content) in several.items()
+    }
+
+
+def test_a_source_that_may_be_read_slowly_only_is_read_slowly(
+    server: PostgresServer, large: str, tmp_path: Path
+) -> None:
+    source = exporter(server, max_mib_per_s=40)
+    asset = next(one for one in source.discover() if one.name == large)
+    begin = time.monotonic()
+    with BundleWriter(tmp_path / "b") as writer:
+        source.export(asset, writer)
+    source.close()
+
+    assert time.monotonic() - begin > 1.5  # 400,000 rows of over 200 bytes are 80 MiB: no sooner than in two seconds
 
 
 def test_export_and_witness_see_one_moment(server: PostgresServer, tmp_path: Path) -> None:
@@ -649,7 +803,7 @@ def test_export_and_witness_see_one_moment(server: PostgresServer, tmp_path: Pat
 def test_it_only_reads_even_as_superuser(server: PostgresServer) -> None:
     source = exporter(server)
     checks = list(source.check())
-    session = source._session()
+    session = source._pool.session
 
     assert any("is a superuser" in one.seen for one in checks)
     with pytest.raises(ReversibleError, match="read-only"), session.reading("a write"):

@@ -62,6 +62,9 @@ class FileboxExporter:
     def export(self, asset: Asset, into: BundleWriter) -> None:
         raise NotImplementedError
 
+    def stands(self, asset: Asset, into: BundleWriter) -> bool:
+        return True
+
     def witness(self, asset: Asset) -> Witness:
         raise NotImplementedError
 

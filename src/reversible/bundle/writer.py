@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -47,6 +47,7 @@ class BundleWriter:
         self._parts: dict[str, str] = {}
         self._objects: dict[str, str] = {}
         self._origins: dict[tuple[str, str], str] = {}  # (asset's slug, origin) -> the object's path
+        self._part_origins: dict[str, tuple[str, dict[str, Any]]] = {}  # path -> its digest, and what it was read from
         self._lock = threading.Lock()
         self._journal_lock = threading.Lock()
         self._done: dict[str, dict[str, Any]] = {}
@@ -78,6 +79,25 @@ class BundleWriter:
             yield stream
         self._note({"part": path, "sha256": stream.hexdigest})
         self._parts[path] = stream.hexdigest
+
+    def note_origin(self, path: str, origin: Mapping[str, Any]) -> None:
+        """Remember what a finished part was read from, so that a resumed export can ask whether it still stands."""
+        self._note({"origin_of": path, "sha256": self._parts[path], "read_from": dict(origin)})
+        self._part_origins[path] = (self._parts[path], dict(origin))
+
+    def origin(self, path: str) -> dict[str, Any] | None:
+        """What the part was read from, if it is there, whole, and its origin was noted; else None."""
+        digest, origin = self._part_origins.get(path, ("", None))
+        return origin if self._parts.get(path) == digest else None
+
+    def keep_parts(self, asset: Asset, paths: Container[str]) -> None:
+        """Drop every other part of the asset and what was said about it: the rest of an earlier, stopped run."""
+        folders = (f"{asset.folder}/", f"data/witness/{asset.slug}/")
+        self._drop(self._parts, [path for path in self._parts if path.startswith(folders) and path not in paths])
+
+    def drop_parts(self, paths: Iterable[str]) -> None:
+        """Drop these parts, where they are there."""
+        self._drop(self._parts, [path for path in paths if path in self._parts])
 
     def put_json(self, path: str, document: Any) -> None:
         """Write a small JSON part: keys sorted, so that the same content gives the same bytes."""
@@ -132,22 +152,22 @@ class BundleWriter:
 
     def keep_objects(self, asset: Asset, digests: Container[str]) -> None:
         """Drop every other content of the asset: what a stopped run had read, and the source changed since."""
-        for path in [path for path in self._objects if path.split("/")[1] == asset.slug]:
-            if self._objects[path] not in digests:
-                self._note({"dropped": path})
-                del self._objects[path]
-                (self._work / path).unlink()
+        own = [path for path in self._objects if path.split("/")[1] == asset.slug]
+        self._drop(self._objects, [path for path in own if self._objects[path] not in digests])
 
     def discard(self, asset: Asset) -> None:
         """Drop all that was written of an asset that is not finished: two snapshots must not mix, and half an asset
         that the source then refused must not look like one."""
         folders = (f"{asset.folder}/", f"data/witness/{asset.slug}/", f"objects/{asset.slug}/")
         for kept in (self._parts, self._objects):
-            for path in [path for path in kept if path.startswith(folders)]:
-                self._note({"dropped": path})
-                del kept[path]
-                with disk_faults(self._work):
-                    (self._work / path).unlink(missing_ok=True)
+            self._drop(kept, [path for path in kept if path.startswith(folders)])
+
+    def _drop(self, kept: dict[str, str], paths: Iterable[str]) -> None:
+        for path in paths:
+            self._note({"dropped": path})
+            del kept[path]
+            with disk_faults(self._work):
+                (self._work / path).unlink(missing_ok=True)
 
     # --- assets ------------------------------------------------------------------------------------------------
 
@@ -169,6 +189,11 @@ class BundleWriter:
         }  # fmt: skip
         self._note({"done": entry})
         self._done[asset.id] = entry
+
+    def reopen(self, asset: Asset) -> None:
+        """Count a finished asset as unfinished: the source has changed since, and it is exported again."""
+        self._note({"reopened": asset.id})
+        self._done.pop(asset.id, None)
 
     def is_closed(self, asset: Asset) -> bool:
         """Whether the asset was finished, well, in this run or in the one that it resumes."""
@@ -246,6 +271,10 @@ class BundleWriter:
         for entry in entries:
             if "part" in entry:
                 self._parts[entry["part"]] = entry["sha256"]
+            elif "reopened" in entry:
+                self._done.pop(entry["reopened"], None)
+            elif "origin_of" in entry:
+                self._part_origins[entry["origin_of"]] = (entry["sha256"], entry["read_from"])
             elif "dropped" in entry:
                 self._parts.pop(entry["dropped"], None)
                 self._objects.pop(entry["dropped"], None)
