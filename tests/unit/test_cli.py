@@ -1,5 +1,7 @@
 """The command line starts fast, explains itself, and fails with one line and the documented status."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,7 +38,9 @@ def test_every_verb_has_help_and_the_readme_names_it(verb: str) -> None:
     done = run(verb, "--help")
 
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) > 3
+    assert "Example" in done.stdout
+    if "Commands:" not in done.stdout:
+        assert "--json" in done.stdout
     readme = Path(__file__).parents[2] / "README.md"
     assert f"reversible {verb}" in readme.read_text(encoding="utf-8")
 
@@ -86,6 +90,55 @@ def test_a_missing_plan_is_a_usage_error() -> None:
         assert done.returncode == 2, done.stderr
         assert "absent.toml" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_plan_that_may_not_be_read_is_one_line_and_a_fix(tmp_path: Path) -> None:
+    plan = tmp_path / "exit-plan.toml"
+    plan.write_text("version = 1\n")
+    plan.chmod(0)
+    script = (
+        "import os, sys; from reversible.cli.main import _status;"
+        "_status(['check', 'absent.toml']); print(file=sys.stderr);"  # loads all that it needs, while it may
+        "os.geteuid() or os.seteuid(65534);"  # root may read everything
+        f"sys.exit(_status(['check', {str(plan)!r}]))"
+    )
+    for parent in (tmp_path, *list(tmp_path.parents)[:2]):
+        parent.chmod(0o755)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2, done.stderr
+    said = done.stderr.rpartition("\n\n")[2].splitlines()
+    assert len(said) == 2, done.stderr
+    assert str(plan) in said[0]
+    assert said[1].startswith("  try: ")
+
+
+@pytest.mark.parametrize(
+    "argv", [("check",), ("verify", "a", "b"), ("dry-run", "plan.toml"), ("report", "x", "--nonsense"), ("nonsense",)]
+)
+def test_wrong_usage_is_one_line_and_a_fix(argv: tuple[str, ...]) -> None:
+    done = run(*argv)
+
+    assert done.returncode == 2
+    said = done.stderr.splitlines()
+    assert len(said) == 2, done.stderr
+    assert said[0].startswith("error: ")
+    assert said[1].endswith("--help")
+
+
+@pytest.mark.parametrize(("fault", "status"), [(errno.ENOSPC, 6), (errno.EACCES, 2), (errno.EROFS, 2)])
+def test_a_fault_of_the_machine_is_no_bug_of_ours(
+    fault: int, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(fault, os.strerror(fault), "/mnt/small")
+
+    monkeypatch.setattr(cli_main.cli, "main", fail)
+
+    assert cli_main._status([]) == status
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert "/mnt/small" in said[0]
 
 
 def test_a_bundle_is_shipped_to_a_directory_read_back_and_not_sent_twice(tmp_path: Path) -> None:

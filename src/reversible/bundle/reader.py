@@ -37,6 +37,7 @@ class Bundle:
             Entry(Asset.from_json(item["asset"]), item["exporter"], item["closed_at"], item["error"])
             for item in document["assets"]
         )
+        self.endpoints = _endpoints(document)  # the vendor's, "host:port": none may be reachable in a re-run
 
     @classmethod
     def open(cls, root: Path) -> Self:
@@ -139,6 +140,13 @@ class Bundle:
                 column = pq.read_table(self.folder(asset) / "index.parquet", columns=["sha256"])["sha256"]
                 digests |= {f"objects/{asset.slug}/{one}": one for one in set(column.to_pylist()) if one is not None}
         return digests
+
+
+def _endpoints(document: dict[str, Any]) -> tuple[str, ...]:
+    points = [point for source in document.get("sources", []) for point in source["endpoints"]]
+    if not all(isinstance(point, str) and ":" in point for point in points):
+        raise ValueError("the endpoints of a source are texts, host:port")
+    return tuple(points)
 
 
 def _load_json(path: Path, root: Path) -> Any:

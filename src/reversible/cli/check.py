@@ -14,7 +14,7 @@ Examples:
   reversible check exit-plan.toml
   reversible check exit-plan.toml --json""",
 )
-@click.argument("plan_file", metavar="PLAN", type=click.Path(path_type=Path))
+@click.argument("plan_file", metavar="PLAN", type=click.Path(path_type=Path, readable=False))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 @lang_option
 def check(plan_file: Path, as_json: bool, lang: str) -> int:

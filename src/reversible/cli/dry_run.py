@@ -19,8 +19,14 @@ Examples:
   reversible dry-run exit-plan.toml --into run-1         the same again takes up an interrupted run
   reversible dry-run exit-plan.toml --into run-2 --json | jq .counts""",
 )
-@click.argument("plan_file", metavar="PLAN", type=click.Path(path_type=Path))
-@click.option("--into", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the run is kept.")
+@click.argument("plan_file", metavar="PLAN", type=click.Path(path_type=Path, readable=False))
+@click.option(
+    "--into",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the run is kept.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as one JSON document on stdout.")
 @click.option("--exit-zero", is_flag=True, help="Exit 0 even when a clause failed; other statuses stay.")
 @lang_option

@@ -90,7 +90,12 @@ _UNCHECKED = {
 }
 
 
-@click.group()
+@click.group(
+    epilog="""\b
+Examples:
+  reversible evidence verify run-1/evidence --key FINGERPRINT
+  reversible evidence show run-1/evidence""",
+)
 def evidence() -> None:
     """Check a dossier offline, or show what it says."""
 
@@ -104,7 +109,7 @@ Examples:
 \b
 Exit status: 0 verified; 5 rejected; 3 integrity only (no key given), or a required step could not be taken.""",
 )
-@click.argument("dossier", type=click.Path(path_type=Path))
+@click.argument("dossier", type=click.Path(path_type=Path, readable=False))
 @click.option("--key", "pinned", metavar="FINGERPRINT|FILE", help="The signer's key, known by another way.")
 @click.option("--organisation", help="Refuse a dossier about another organisation.")
 @click.option("--plan-sha256", metavar="DIGEST", help="Refuse another plan than this one: SHA-256 of plan.json.")
@@ -136,8 +141,13 @@ def verify(
     return found.exit_status
 
 
-@evidence.command(epilog="\b\nExample:\n  reversible evidence show run-1/evidence --json | jq .counts")
-@click.argument("dossier", type=click.Path(path_type=Path))
+@evidence.command(
+    epilog="""\b
+Examples:
+  reversible evidence show run-1/evidence
+  reversible evidence show run-1/evidence --json | jq .counts"""
+)
+@click.argument("dossier", type=click.Path(path_type=Path, readable=False))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 @lang_option
 def show(dossier: Path, as_json: bool, lang: str) -> int:

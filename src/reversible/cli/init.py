@@ -1,5 +1,6 @@
 """Where does an exit plan start?"""
 
+import json
 import os
 import shlex
 import sys
@@ -50,8 +51,9 @@ Examples:
 @click.argument("plan_file", metavar="[PLAN]", type=click.Path(path_type=Path), default=Path("exit-plan.toml"))
 @click.option("--template", is_flag=True, help="Ask nothing: write the template. So it is without a terminal.")
 @click.option("--force", is_flag=True, help="Replace a plan that is there already.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 @lang_option
-def init(plan_file: Path, template: bool, force: bool, lang: str) -> int:
+def init(plan_file: Path, template: bool, force: bool, as_json: bool, lang: str) -> int:
     """Write a commented exit plan; on a terminal, ask for the parties, the systems and the clauses first."""
     from reversible import plan
     from reversible.plan import template as templates
@@ -63,6 +65,10 @@ def init(plan_file: Path, template: bool, force: bool, lang: str) -> int:
     text = templates.write(answers, lang=lang, plan=shlex.quote(plan_file.name))
     _write(plan_file, text, force=force)
     plan.load(plan_file)
+    if as_json:
+        document = {"plan": str(plan_file), "variables": list(templates.references(text))}
+        click.echo(json.dumps(document, ensure_ascii=False, indent=1))
+        return 0
     click.echo(_QUESTIONS[lang]["written"].format(plan_file), err=True)
     for name in templates.references(text):
         click.echo(f"  export {name}=...", err=True)

@@ -35,7 +35,7 @@ Examples:
   reversible inventory exit-plan.toml
   reversible inventory exit-plan.toml --json | jq '.assets[] | select(.obstacle)'""",
 )
-@click.argument("plan_file", metavar="PLAN", type=click.Path(path_type=Path))
+@click.argument("plan_file", metavar="PLAN", type=click.Path(path_type=Path, readable=False))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 @lang_option
 def inventory(plan_file: Path, as_json: bool, lang: str) -> int:

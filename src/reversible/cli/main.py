@@ -1,8 +1,10 @@
 """Which verbs are there, and what happens when one fails?"""
 
+import errno
 import importlib
 import logging
 import os
+import shlex
 import sys
 import tempfile
 import traceback
@@ -12,11 +14,12 @@ from typing import Any
 import click
 
 from reversible import __version__
-from reversible.errors import Interrupted, ReversibleError
+from reversible.errors import DestinationError, Interrupted, ReversibleError, UsageError
 
 _VERBS = {
     "check": "reversible.cli.check:check",
     "clauses": "reversible.cli.clauses:clauses",
+    "compare": "reversible.cli.compare:compare",
     "dry-run": "reversible.cli.dry_run:dry_run",
     "evidence": "reversible.cli.evidence:evidence",
     "export": "reversible.cli.export:export",
@@ -100,9 +103,11 @@ def _status(argv: list[str]) -> int:
         return leave.exit_code
     except click.Abort:
         return _say(Interrupted("interrupted", hint=_same_command(argv)))
+    except click.UsageError as error:
+        asked = f"{error.ctx.command_path} --help" if error.ctx is not None else "reversible --help"
+        return _say(UsageError(error.format_message(), hint=asked))
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        return _say(UsageError(error.format_message(), hint="reversible --help"))
     except KeyboardInterrupt:
         return _say(Interrupted("interrupted: finished parts are kept", hint=_same_command(argv)))
     except BrokenPipeError:  # the reader of our output went away: `reversible clauses | head`
@@ -110,11 +115,25 @@ def _status(argv: list[str]) -> int:
         return 0
     except ReversibleError as error:
         return _say(error)
-    except Exception:  # noqa: BLE001 - a bug of ours: the traceback goes to a file that the user can send
+    except Exception as error:  # noqa: BLE001 - a bug of ours: the traceback goes to a file that the user can send
+        if (fault := _fault_of_machine(error)) is not None:
+            return _say(fault)
         with tempfile.NamedTemporaryFile("w", prefix="reversible-bug-", suffix=".log", delete=False) as file:
             file.write(f"reversible {__version__}, Python {sys.version}\n{traceback.format_exc()}")
         click.echo(f"error: this is a bug of reversible, not of yours; the log is {file.name}", err=True)
         return 70
+
+
+def _fault_of_machine(error: Exception) -> ReversibleError | None:
+    """A full disk or a forbidden file that no step put in words of its own; None for any other fault."""
+    if not isinstance(error, OSError):
+        return None
+    place = str(error.filename) if error.filename else "a disk of this machine"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DestinationError(f"{place}: no space left", hint="df -h, and TMPDIR may name another disk")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
+        return UsageError(f"{place}: {error.strerror}", hint=f"ls -ld {shlex.quote(place)}")
+    return None
 
 
 def _say(error: ReversibleError) -> int:

@@ -9,7 +9,12 @@ import click
 from reversible import registry
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  reversible exporters
+  reversible exporters --json | jq '.[] | select(.name == "postgres").settings'""",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def exporters(as_json: bool) -> int:
     """List the vendor systems that can be read."""
@@ -20,7 +25,12 @@ def exporters(as_json: bool) -> int:
     return _print(rows, as_json)
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  reversible verifiers
+  reversible verifiers --json | jq '.[] | select(.kinds | index("model")).metrics'""",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def verifiers(as_json: bool) -> int:
     """List the checks, the kinds of asset that each looks at, and the metrics that it measures."""

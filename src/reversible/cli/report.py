@@ -1,5 +1,6 @@
 """How does a finished run look, told again in another language or place?"""
 
+import json
 from pathlib import Path
 
 import click
@@ -18,7 +19,7 @@ Nothing is measured or judged again: the files of the dossier must be what its m
 checked. Who sealed it, and whether its verdicts follow from its measurements, is what this command says:
   reversible evidence verify run-1/evidence --key FINGERPRINT""",
 )
-@click.argument("evidence", type=click.Path(path_type=Path))
+@click.argument("evidence", type=click.Path(path_type=Path, readable=False))
 @click.option(
     "--to", "formats", default="html", show_default=True, metavar="FORMAT,...", help="What to write; today html only."
 )
@@ -29,7 +30,8 @@ checked. Who sealed it, and whether its verdicts follow from its measurements, i
     "--into", default=Path(), type=click.Path(path_type=Path), metavar="DIR", show_default="the current directory",
     help="Where report.LANG.html is written; an earlier one there is replaced.",
 )  # fmt: skip
-def report(evidence: Path, formats: str, languages: str, into: Path) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def report(evidence: Path, formats: str, languages: str, into: Path, as_json: bool) -> int:
     """Render the report of the dossier EVIDENCE again."""
     from reversible.errors import UsageError
     from reversible.evidence import dossier
@@ -47,9 +49,14 @@ def report(evidence: Path, formats: str, languages: str, into: Path) -> int:
     if evidence.absolute() == into.absolute() or evidence.absolute() in into.absolute().parents:
         raise UsageError(f"{into} lies in the dossier: a new file there would spoil its seal", hint="--into .")
     documents = dossier.read(evidence)
-    for lang in chosen:
-        _write(into / f"report.{lang}.html", html.render(documents, lang))
-        click.echo(into / f"report.{lang}.html")
+    written = {lang: into / f"report.{lang}.html" for lang in chosen}
+    for lang, path in written.items():
+        _write(path, html.render(documents, lang))
+        if not as_json:
+            click.echo(path)
+    if as_json:
+        reports = [{"lang": lang, "format": "html", "path": str(path)} for lang, path in written.items()]
+        click.echo(json.dumps({"evidence": str(evidence), "reports": reports}, ensure_ascii=False, indent=1))
     return 0
 
 

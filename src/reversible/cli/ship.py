@@ -1,5 +1,6 @@
 """Does the destination's storage give back what it was given?"""
 
+import json
 from pathlib import Path
 
 import click
@@ -12,11 +13,12 @@ Examples:
   reversible ship run-1/bundle s3://sortie/run-1 --endpoint-url https://s3.gra.io.cloud.ovh.net --region gra
   reversible ship run-1/bundle /mnt/disk/run-1""",
 )
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path, readable=False))
 @click.argument("url")
 @click.option("--endpoint-url", metavar="URL", help="The S3 endpoint; required for s3://.")
 @click.option("--region", metavar="NAME", help="The region to sign for; required for s3://.")
-def ship(bundle: Path, url: str, endpoint_url: str | None, region: str | None) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def ship(bundle: Path, url: str, endpoint_url: str | None, region: str | None, as_json: bool) -> int:
     """Copy BUNDLE to URL, read every file back and compare; the same command goes on after an interruption."""
     import os
     import sys
@@ -37,5 +39,9 @@ def ship(bundle: Path, url: str, endpoint_url: str | None, region: str | None) -
     with click.progressbar(storage.ship(opened, target), length=0, file=sys.stderr) as shipped:
         for one in shipped:
             sent, total, shipped.length = sent + one.sent, one.total, one.total
+    if as_json:
+        document = {"url": url, "sha256": opened.digest, "files": total, "sent": sent, "read_back": total}
+        click.echo(json.dumps(document, ensure_ascii=False, indent=1))
+        return 0
     click.echo(f"{url}  {total} files, {sent} sent, all read back  sha256:{opened.digest}")
     return 0

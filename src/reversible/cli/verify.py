@@ -14,8 +14,8 @@ _HEADS = {
     "en": ("Metric", "Assets", "Worst", "Threshold", "Result"),
 }
 _WORDS = {
-    "fr": {"met": "tient", "missed": "NE TIENT PAS", "unanswered": "SANS RÉPONSE"},
-    "en": {"met": "holds", "missed": "DOES NOT HOLD", "unanswered": "NO ANSWER"},
+    "fr": {"met": "tient", "missed": "NE TIENT PAS", "unanswered": "SANS RÉPONSE", "refused": "REFUSÉ PAR LA SOURCE"},
+    "en": {"met": "holds", "missed": "DOES NOT HOLD", "unanswered": "NO ANSWER", "refused": "REFUSED BY THE SOURCE"},
 }
 
 
@@ -26,10 +26,10 @@ Examples:
   reversible verify run-1/bundle --json | jq '.criteria[] | select(.status != "met")'
 
 \b
-Exit status: 0 every criterion that the bundle can settle holds; 1 one does not; 3 one has no answer;
-5 the bundle is altered, incomplete or unreadable.""",
+Exit status: 0 every criterion that the bundle can settle holds; 1 one does not; 3 one has no answer, an asset was
+refused by the source, or the bundle is empty; 5 the bundle is altered, incomplete or unreadable.""",
 )
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path, readable=False))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 @lang_option
 def verify(bundle: Path, as_json: bool, lang: str) -> int:
@@ -41,18 +41,23 @@ def verify(bundle: Path, as_json: bool, lang: str) -> int:
 
     opened = Bundle.open(bundle)
     opened.check()
-    sources = [point for source in opened.about.get("sources", []) for point in source["endpoints"]]
     with tempfile.TemporaryDirectory(prefix="reversible-") as scratch:
-        rerun = LocalDestination().rerun(bundle.absolute(), sources=sources, into=Path(scratch))
+        rerun = LocalDestination().rerun(bundle.absolute(), sources=opened.endpoints, into=Path(scratch))
     criteria = settle(opened, rerun.results)
+    refused = {entry.asset.id: entry.error for entry in opened.entries if entry.error}
     if as_json:
         document = {"bundle": str(bundle), "sha256": opened.digest, "level": rerun.level, "criteria": criteria}
+        document["refused"] = [{"asset": asset, "error": error} for asset, error in refused.items()]
         click.echo(json.dumps({**document, "results": rerun.results}, ensure_ascii=False, indent=1))
     else:
         _print(criteria, lang)
+        for asset, error in refused.items():
+            click.echo(f"{_WORDS[lang]['refused']}  {asset}: {error}")
         click.echo(f"\n{rerun.isolation['fence']}  {rerun.level}  sha256:{opened.digest}")
     statuses = {row["status"] for row in criteria}
-    return 1 if "missed" in statuses else 3 if "unanswered" in statuses or not criteria else 0
+    if "missed" in statuses:
+        return 1
+    return 3 if "unanswered" in statuses or refused or not criteria else 0
 
 
 def settle(bundle: Any, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -84,3 +89,5 @@ def _print(criteria: Sequence[Mapping[str, Any]], lang: str) -> None:
         )
         for place in row["places"]:
             click.echo(f"    {place}")
+        if row["status"] == "unanswered":
+            click.echo(f"    {row['reason']['text'].format(**row['reason']['facts'])}")
