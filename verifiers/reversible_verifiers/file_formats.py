@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from reversible import fingerprint
 from reversible.fingerprint import Cells, Column, Plan, TableFingerprint
-from reversible_verifiers import sql_statements
+from reversible_verifiers import sql_statements, sqlite_script
 
 _BATCH_ROWS = 1 << 16
 _MAGIC, _MAGIC_ENCRYPTED = b"PAR1", b"PARE"  # Parquet format, "File Format" and "Encryption"
@@ -67,6 +67,8 @@ def _readers(path: Path) -> tuple[str, tuple[Callable[[Path], Any], Callable[[Pa
         return "Parquet", (_parquet_by_pyarrow, _parquet_by_duckdb)
     if suffix == ".json":
         return "JSON", (_json_by_python, _json_by_pydantic)
+    if suffix == ".sql" and _is_sqlite(path):
+        return "SQL", (_statements_by_us, _statements_by_sqlite)
     if suffix == ".sql":
         return "SQL", (_sql_by_us, _sql_by_duckdb)
     if suffix == ".onnx":
@@ -174,6 +176,24 @@ def _count_statements(tokens: list[bytes]) -> int:
         else:
             begun = True
     return count
+
+
+def _is_sqlite(path: Path) -> bool:
+    return bool(_source_type(path) == "sqlite")
+
+
+def _source_type(path: Path) -> Any:
+    """What the description beside it says: each database has its own words and quotes."""
+    described = path.with_name("database.json")
+    return _json_by_python(described).get("source_type") if described.is_file() else None
+
+
+def _statements_by_us(path: Path) -> int:
+    return len(sqlite_script.statements(path.read_bytes().decode("utf-8")))
+
+
+def _statements_by_sqlite(path: Path) -> int:
+    return len(sqlite_script.by_engine(_text_by_pyarrow(path)))
 
 
 def _text_by_python(path: Path) -> str:

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from reversible.assets import Asset, Kind
 from reversible.bundle.reader import Bundle
 from reversible.errors import BundleError
 from reversible.findings import Finding
-from reversible_verifiers import sql_statements
+from reversible_verifiers import sql_statements, sqlite_script
 
 _PLACES = 20
 _SEQUENCE_VALUE = "sequence value"
@@ -30,6 +31,9 @@ class Metadata:
             BundleError: schema.sql, database.json or the witness cannot be read.
         """
         facts = bundle.witness(asset).facts
+        if bundle.document(asset, "database.json").get("source_type") == "sqlite":
+            yield _of_sqlite(asset, bundle, facts)
+            return
         try:
             expected = {kind: Counter(tuple(name) for name in names) for kind, names in facts["classes"].items()}
             values: dict[str, int | None] = dict(facts["sequence_values"])
@@ -62,6 +66,22 @@ class Metadata:
             },
             places=tuple(places[:_PLACES]), files=(bundle.relative(path),),
         )  # fmt: skip
+
+
+def _of_sqlite(asset: Asset, bundle: Bundle, facts: Mapping[str, Any]) -> Finding:
+    path = bundle.folder(asset) / "schema.sql"
+    try:
+        script = path.read_bytes().decode()
+        altered = list(sqlite_script.altered(script, facts, bundle.document(asset, "database.json")))
+        expected, classes = sqlite_script.expected(facts)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"{asset.id}: schema.sql, database.json or the witness cannot be read: {error!r}") from error
+    return Finding(
+        "data.metadata_classes_missing", asset.id, len({kind for kind, _ in altered}), unit="count",
+        seen="{found} of {expected} objects in {classes} classes are in the dump of the schema",
+        facts={"found": expected - len(altered), "expected": expected, "classes": classes},
+        places=tuple(what for _, what in altered[:_PLACES]), files=(bundle.relative(path),),
+    )  # fmt: skip
 
 
 def _altered(

@@ -36,6 +36,8 @@ _MAPPING: Sequence[tuple[str, frozenset[str]]] = [
     (r"bytea", frozenset({"binary", "large_binary"})),
 ]
 _TEXT = frozenset({"string", "large_string"})
+# SQLite's declared types bind nothing: a column holds the class of most of its values, the others are exceptions.
+_SQLITE = frozenset({"int64", "double", "string", "binary"})
 
 
 class Schema:
@@ -110,7 +112,8 @@ def _drifts(asset: Asset, bundle: Bundle, document: Mapping[str, Any]) -> Iterat
             if source != column[key]:
                 yield f"{asset.name}.{column['name']}: {key} is {source} at the source, {column[key]} in table.json"
         # A domain's name does not tell the type below it; the declared type then stands alone.
-        if column.get("domain") is None and column["arrow_type"] not in permitted(column["source_type"]):
+        holders = _SQLITE if document.get("source_type") == "sqlite" else permitted(column["source_type"])
+        if column.get("domain") is None and column["arrow_type"] not in holders:
             yield f"{asset.name}.{column['name']}: {column['source_type']} declared as {column['arrow_type']}"
     yield from _drifts_of_keys(asset, bundle, document)
     yield from _drifts_of_files(asset, bundle, document)
