@@ -17,11 +17,6 @@ from reversible.errors import BundleError
 from reversible.fingerprint import Cells, Differences, Plan, TableFingerprint
 
 BATCH_ROWS = 1 << 16
-_TYPES = {
-    "int": pa.int64(), "bool": pa.bool_(), "float": pa.float64(), "date": pa.date32(), "time": pa.time64("us"),
-    "timestamp": pa.timestamp("us"), "timestamptz": pa.timestamp("us", "UTC"), "text": pa.string(),
-    "binary": pa.binary(),
-}  # fmt: skip
 
 
 def parts(asset: Asset, bundle: Bundle) -> list[Path]:
@@ -88,7 +83,7 @@ def batches(part: Path, plan: Plan) -> Iterator[tuple[dict[str, Cells], int]]:
 
 def as_declared(values: pa.Array | None, family: str, odd: Mapping[int, str], rows: int) -> Cells:
     """A column as its declared family. What is of another family becomes text set aside: it equals no typed value."""
-    declared = pa.decimal128(38, int(family[8:])) if family.startswith("decimal:") else _TYPES[family]
+    declared = fingerprint.arrow_type(family)
     if values is None:
         return Cells(pa.nulls(rows, declared), odd)
     try:
