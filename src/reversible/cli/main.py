@@ -27,6 +27,7 @@ _VERBS = {
     "init": "reversible.cli.init:init",
     "inventory": "reversible.cli.inventory:inventory",
     "report": "reversible.cli.report:report",
+    "restore": "reversible.cli.restore:restore",
     "schema": "reversible.cli.schema:schema",
     "ship": "reversible.cli.ship:ship",
     "verifiers": "reversible.cli.plugins:verifiers",

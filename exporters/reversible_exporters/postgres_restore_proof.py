@@ -1,0 +1,85 @@
+"""Do the restored rows have the totals and the fingerprint that the source gave?
+
+Two questions, both to the target: its own engine computes count, sum, smallest and largest of each column; and all
+rows are read once more through COPY's binary format and fingerprinted as the witness did, under its challenge.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from reversible import fingerprint
+from reversible.assets import Asset
+from reversible.errors import BundleError, SourceError
+from reversible.interfaces import Restored, Witness
+from reversible_exporters import postgres_binary, postgres_catalog, postgres_copy
+from reversible_exporters.postgres_catalog import Table
+from reversible_exporters.postgres_session import Session
+from reversible_exporters.postgres_totals import totals
+from reversible_exporters.postgres_types import Column
+
+if TYPE_CHECKING:
+    from reversible.bundle.reader import Bundle
+
+_CONNECT_TIMEOUT_S = 10.0
+_NAMED = 3  # columns that one line names
+
+
+def prove(url: str, bundle: "Bundle", tables: Sequence[Asset]) -> Iterator[Restored]:
+    """Two answers per table; `ok` is None where it could not be asked: that is never a pass."""
+    session = Session.open(url, None, connect_timeout_s=_CONNECT_TIMEOUT_S, statement_timeout_s=0.0)
+    try:
+        here = {table.name: table for table in postgres_catalog.tables(session)}
+        for asset in tables:
+            try:
+                yield from _table(session, bundle.witness(asset), asset, here)
+            except (SourceError, BundleError) as error:
+                for step in ("totals", "values"):
+                    yield Restored(step=step, subject=asset.name, ok=None, seen=error.message)
+    finally:
+        session.close()
+
+
+def _table(session: Session, witness: Witness, asset: Asset, here: Mapping[str, Table]) -> Iterator[Restored]:
+    table = here.get(asset.name)
+    if table is None:
+        raise SourceError("the target has no such table")
+    with session.reading(f"table {asset.name}"):
+        columns = postgres_catalog.columns(session, table)
+        rows, found = totals(session, table.source, columns)
+        yield _totals(asset, witness.facts, rows, found)
+        yield _values(session, asset, witness, table, columns)
+
+
+def _totals(asset: Asset, facts: Mapping[str, Any], rows: int, found: Mapping[str, Any]) -> Restored:
+    told: Mapping[str, Any] = facts["totals"]
+    wrong = [] if rows == facts["rows"] else [f"{facts['rows']:,} rows at the source, {rows:,} here"]
+    wrong += [
+        f"{name}: {told.get(name)} at the source, {found.get(name)} here"
+        for name in [*told, *(name for name in found if name not in told)]
+        if told.get(name) != found.get(name)
+    ]
+    more = f"; and {len(wrong) - _NAMED} more columns" if len(wrong) > _NAMED else ""
+    seen = "; ".join(wrong[:_NAMED]) + more
+    return Restored(step="totals", subject=asset.name, ok=not wrong, rows=rows, seen=seen)
+
+
+def _values(session: Session, asset: Asset, witness: Witness, table: Table, columns: Sequence[Column]) -> Restored:
+    try:
+        told = fingerprint.TableFingerprint.from_stored(witness.facts["fingerprint"], witness.tables)
+    except (KeyError, ValueError) as error:
+        raise BundleError(f"the witness's fingerprint cannot be read: {error}") from error
+    families = {one.name: one.stored.family for one in columns}
+    other = [one.name for one in told.plan.columns if families.get(one.name) != one.family]
+    if other or len(families) != len(told.plan.columns):
+        seen = f"columns or their types differ: {', '.join(other[:_NAMED]) or 'more columns here'}"
+        return Restored(step="values", subject=asset.name, ok=False, seen=seen)
+    query = f"SELECT {postgres_binary.select_list(columns)} FROM {table.source}"  # noqa: S608 - quoted names
+    found = fingerprint.TableFingerprint.empty(told.plan)
+    try:
+        for cells, count in postgres_binary.batches(postgres_copy.copy(session, query, "binary"), columns):
+            found = found.merge(fingerprint.fingerprint(told.plan, [cells], [count]))
+    except ValueError as error:
+        raise SourceError(f"the target's bytes cannot be read: {error}") from error
+    same = found.same_as(told)
+    seen = "" if same else f"fingerprint {told.digest} at the source, {found.digest} here"
+    return Restored(step="values", subject=asset.name, ok=same, rows=found.rows, seen=seen)
