@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reversible.fingerprint import Cells, Column
-from reversible.fingerprint.strong import RowDigests, StrongFingerprint, strong
+from reversible.fingerprint.strong import RowDigests, StrongFingerprint, ranges_apart, strong
 from reversible.fingerprint.strong_bytes import record, records
 from reversible.fingerprint.strong_proof import Proof, verify_proof
 
@@ -420,3 +420,26 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
         return highest
 
     assert peak(1 << 18) < 1.5 * peak(1 << 16)
+
+
+# --- what a verifier asks --------------------------------------------------------------------------------------------
+
+
+def apart(facts: dict[str, Any], tables: dict[str, pa.Table], rows: list[Row], folder: Path) -> tuple[int, ...]:
+    pairs = ((batch, len(batch["id"].values)) for batch in batches(rows, 70))
+    return ranges_apart(COLUMNS, facts, tables, pairs, folder=folder)
+
+
+def test_a_copy_is_compared_with_what_the_witness_says(tmp_path: Path) -> None:
+    rows = some(300)
+    witness = strong(COLUMNS, batches(rows), folder=tmp_path)
+    facts, tables = {"strong": witness.to_json()}, {"strong": witness.to_table()}
+
+    assert apart(facts, tables, rows[::-1], tmp_path) == ()
+    assert len(apart(facts, tables, rows[1:], tmp_path)) == 1
+    assert len(apart(facts, tables, [*rows[1:], rows[7]], tmp_path)) == 2
+    assert apart({}, {}, rows, tmp_path) == ()  # no strong witness: nothing is said, and nothing is passed
+    with pytest.raises(ValueError, match="ranges"):
+        apart(facts, {}, rows, tmp_path)
+    with pytest.raises(ValueError, match="ranges"):
+        apart({"strong": {**facts["strong"], "root": "0" * 64}}, tables, rows, tmp_path)

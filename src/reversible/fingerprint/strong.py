@@ -15,18 +15,16 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from reversible.fingerprint import Cells, Column
+from reversible.fingerprint import strong_runs as runs
 from reversible.fingerprint.strong_bytes import ROW, in_name_order, records
 from reversible.fingerprint.strong_proof import LEVELS, RANGES, Proof, node, range_hash, root_hash
+from reversible.fingerprint.strong_runs import WIDTH, Digests
 
 FORMAT = "reversible-strong/1"
 RUN_ROWS = 1 << 20  # digests that are sorted in memory: 32 MiB, and as much again while they are sorted
-_WIDTH = hashlib.sha256().digest_size
-
-Digests = npt.NDArray[np.uint8]  # shape (rows, 32)
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class StrongFingerprint:
         return pa.table({
             "range": pa.array(at, pa.uint32()),
             "count": pa.array([self.ranges[one][0] for one in at], pa.int64()),
-            "hash": pa.array([self.ranges[one][1] for one in at], pa.binary(_WIDTH)),
+            "hash": pa.array([self.ranges[one][1] for one in at], pa.binary(WIDTH)),
         })  # fmt: skip
 
     @classmethod
@@ -133,25 +131,25 @@ class RowDigests:
         Raises:
             ValueError: it is not a sorted run.
         """
-        run = _mapped(path)
-        if not all(_in_order(one) for one in _windows(run)):
+        run = runs.mapped(path)
+        if not all(runs.in_order(one) for one in runs.windows(run)):
             raise ValueError(f"{path.name} is not a sorted run of digests")
         self._runs.append(run)
         self.rows += len(run)
 
     def finish(self) -> StrongFingerprint:
         """The fingerprint of all that was added so far."""
-        ranges: dict[int, tuple[int, bytes]] = {}
+        found: dict[int, tuple[int, bytes]] = {}
         for piece in self._sorted():
-            ranges |= _ranges(piece)
-        return StrongFingerprint(in_name_order(self.columns), self.rows, ranges)
+            found |= runs.ranges(piece)
+        return StrongFingerprint(in_name_order(self.columns), self.rows, found)
 
     def prove(self, record: bytes) -> Proof:
         """That the row with these canonical bytes is there so many times, or, with `times` 0, that it is not."""
         found, digest = self.finish(), hashlib.sha256(ROW + record).digest()
         at = int.from_bytes(digest[:2], "big")
-        kept = np.concatenate([_cut(run, at, at + 1) for run in (*self._runs, self._in_memory())])
-        different, counts = _multiset(kept[_order(kept)])
+        kept = np.concatenate([runs.cut(run, at, at + 1) for run in (*self._runs, self._in_memory())])
+        different, counts = runs.multiset(kept[runs.order(kept)])
         entries = tuple((one.tobytes(), count) for one, count in zip(different, counts.tolist(), strict=True))
         named = tuple((column.name, column.family) for column in found.columns)
         return Proof(named, found.rows, record, entries, found.path(at))
@@ -179,21 +177,21 @@ class RowDigests:
             self._spill = tempfile.TemporaryDirectory(prefix="reversible-strong-", dir=self.folder)
         path = Path(self._spill.name, f"run-{len(self._runs)}")
         self._in_memory().tofile(path)
-        self._runs.append(_mapped(path))
+        self._runs.append(runs.mapped(path))
         self._pending, self._held = [], 0
 
     def _in_memory(self) -> Digests:
         """What is not in a run yet, sorted."""
-        digests = np.frombuffer(b"".join(self._pending), np.uint8).reshape(-1, _WIDTH)
-        return np.asarray(digests[_order(digests)])
+        digests = np.frombuffer(b"".join(self._pending), np.uint8).reshape(-1, WIDTH)
+        return np.asarray(digests[runs.order(digests)])
 
     def _sorted(self) -> Iterator[Digests]:
         """All digests in order, some ranges at a time: as much memory as one run."""
-        runs = [*self._runs, self._in_memory()]
+        every = [*self._runs, self._in_memory()]
         pieces = max(1, min(RANGES, 1 << (4 * self.rows // self.run_rows).bit_length()))
         for low, high in pairwise(range(0, RANGES + 1, RANGES // pieces)):
-            piece = np.concatenate([_cut(run, low, high) for run in runs])
-            yield piece[_order(piece)]
+            piece = np.concatenate([runs.cut(run, low, high) for run in every])
+            yield piece[runs.order(piece)]
 
 
 def strong(
@@ -214,89 +212,42 @@ def strong(
         return digests.finish()
 
 
+def ranges_apart(
+    columns: Sequence[Column],
+    facts: Mapping[str, Any],
+    tables: Mapping[str, pa.Table],
+    batches: Iterable[tuple[Mapping[str, Cells], int]],
+    *,
+    folder: Path,
+) -> tuple[int, ...]:
+    """The ranges in which these batches, with their rows, are not what a witness's strong fingerprint says.
+
+    Args:
+        columns: As the source declares them.
+        facts: The witness's facts; without "strong" there is nothing to compare, and nothing is.
+        tables: The witness's tables.
+        batches: The copy's cells, as the source's columns, and their rows.
+        folder: Where digests go that do not fit in memory.
+
+    Raises:
+        ValueError: the witness contradicts itself.
+    """
+    if "strong" not in facts:
+        return ()
+    if "strong" not in tables:
+        raise ValueError("the witness has a strong root without its ranges")
+    expected = StrongFingerprint.from_stored(columns, facts["strong"], tables["strong"])
+    with RowDigests(columns, folder) as digests:
+        for batch, count in batches:
+            digests.add(batch, count)
+        return digests.finish().differing(expected)
+
+
 def row_digests(columns: Sequence[Column], batch: Mapping[str, Cells], rows: int) -> bytes:
     """SHA-256 of each row's record, in the batch's order, 32 bytes each."""
     data, offsets = records(columns, batch, rows)
     sha256 = hashlib.sha256
     return b"".join([sha256(data[start:end]).digest() for start, end in pairwise(offsets)])
-
-
-# --- sorted digests ---------------------------------------------------------------------------------------------
-
-
-def _mapped(path: Path) -> Digests:
-    size = path.stat().st_size
-    if size % _WIDTH:
-        raise ValueError(f"{path.name} is not a run of digests")
-    return np.memmap(path, np.uint8, "r").reshape(-1, _WIDTH) if size else np.zeros((0, _WIDTH), np.uint8)
-
-
-def _words(digests: Digests) -> npt.NDArray[np.uint64]:
-    """Shape (rows, 4): each digest as four big-endian words."""
-    return np.ascontiguousarray(digests).view(">u8").astype(np.uint64)
-
-
-def _order(digests: Digests) -> npt.NDArray[np.intp]:
-    """The places that sort the digests."""
-    words = _words(digests)
-    order = np.argsort(words[:, 0])
-    first = words[order]
-    tied = (first[1:, 0] == first[:-1, 0]) & (first[1:] != first[:-1]).any(axis=1)
-    if tied.any():  # two different rows share 64 bits
-        order = np.lexsort((words[:, 3], words[:, 2], words[:, 1], words[:, 0]))
-    return order
-
-
-def _in_order(digests: Digests) -> bool:
-    words = _words(digests)
-    smaller = np.zeros(max(0, len(words) - 1), np.bool_)
-    for n in reversed(range(words.shape[1])):
-        above, below = words[:-1, n], words[1:, n]
-        smaller = (below < above) | ((below == above) & smaller)
-    return not smaller.any()
-
-
-def _windows(run: Digests) -> Iterator[Digests]:
-    """The run in pieces that overlap by one digest."""
-    for start in range(0, len(run), 1 << 16):
-        yield run[start : start + (1 << 16) + 1]
-
-
-def _cut(run: Digests, low: int, high: int) -> Digests:
-    """The digests of the ranges from `low` to below `high` of a sorted run, found by bisection."""
-    return run[_place(run, low) : _place(run, high)]
-
-
-def _place(run: Digests, at: int) -> int:
-    low, high = 0, len(run)
-    while low < high:
-        middle = (low + high) // 2
-        if int(run[middle, 0]) << 8 | int(run[middle, 1]) < at:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-def _multiset(digests: Digests) -> tuple[Digests, npt.NDArray[np.int64]]:
-    """Each different digest of sorted ones, and how many times it is there."""
-    words = _words(digests)
-    starts = np.flatnonzero(np.concatenate([[len(words) > 0], (words[1:] != words[:-1]).any(axis=1)]))
-    return digests[starts], np.diff(starts, append=len(digests)).astype(np.int64)
-
-
-def _ranges(digests: Digests) -> dict[int, tuple[int, bytes]]:
-    """Range -> rows and hash, of sorted digests that hold whole ranges."""
-    different, counts = _multiset(digests)
-    entries = np.hstack([different, counts.astype(">u8").view(np.uint8).reshape(-1, 8)])
-    at = entries[:, 0].astype(np.int64) << 8 | entries[:, 1]
-    starts = np.flatnonzero(np.concatenate([[len(at) > 0], at[1:] != at[:-1]]))
-    rows = np.add.reduceat(counts, starts).tolist() if len(starts) else []
-    ends = pairwise([*starts.tolist(), len(at)])
-    return {
-        int(at[start]): (count, range_hash(entries[start:end].tobytes()))
-        for count, (start, end) in zip(rows, ends, strict=True)
-    }
 
 
 # --- the tree above the ranges ----------------------------------------------------------------------------------
