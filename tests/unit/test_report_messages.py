@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from jinja2.ext import babel_extract
 
 from reversible.assets import Kind
+from reversible.destinations import local
 from reversible.report import conclusions, html, messages
 from reversible.report.messages import LANGUAGES, Key, Translator, typeset
 
@@ -95,6 +97,9 @@ def spoken() -> frozenset[str]:
                 target = node.targets[0]
                 if isinstance(text, str) and isinstance(target, ast.Name) and not target.id.startswith("_"):
                     found.add(text)
+    fence_run = import_module("reversible.fence.run")  # the package's own `run` is the function
+    limits = {*fence_run._LIMITS.values(), (fence_run._HOSTILE, fence_run._AS_ROOT), local._OWN_LIMITS}
+    found |= {one for every in limits for one in every}
     return frozenset(one for one in found if " " in one)
 
 
@@ -128,8 +133,12 @@ def labelled() -> frozenset[Key]:
         "phase": ("inventory", "export", "ship", "rerun", "evidence"),
         "event": ("sealed", "resumed", "export", "shipped", "rerun"),
         "role": ("owner", "approver"),
-        "column": ("target", "expected", "outcome", "by", "id", "clause", "sha256", "read_by", "read_on"),
-        "destination": ("kind", "country"),
+        "column": (
+            "target", "expected", "outcome", "by", "id", "clause", "sha256", "read_by", "read_on",
+            "answer", "moment", "proto", "host", "port", "at_s", "allowed",
+        ),
+        "canary": ("refused", "reached", "before", "during", "after"),
+        "destination": ("kind", "country", "storage.url", "storage.endpoint_url", "storage.region"),
         "flag": RAW["scope_flags"],
     }  # fmt: skip
     return frozenset(Key(context, str(name)) for context, every in names.items() for name in every)

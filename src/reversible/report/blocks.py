@@ -72,20 +72,21 @@ class Commands:
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """One bar of a chart: positions in percent of the width."""
+    """One bar of a chart: positions in percent of the width. `marked`: the chart's marks speak of this bar."""
 
     label: str
     start: float
     width: float
     shown: str
     code: str = ""
+    marked: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
     """Horizontal bars on one scale. The table with the same numbers stands beside it.
 
-    `marks` are vertical lines with their label: (position in percent, label).
+    `marks` are vertical lines across the bars with their label: (position in percent, label).
     """
 
     kind: ClassVar[str] = "chart"

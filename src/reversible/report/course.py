@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from reversible.documents import Document
-from reversible.report.blocks import Bar, Block, Cell, Chart, Facts, Table, foreign, paragraph, shorten
+from reversible.report.blocks import Bar, Block, Cell, Chart, Facts, Items, Table, foreign, paragraph, shorten
 from reversible.report.material import Material
 from reversible.report.setting import MOST_ROWS, more_rows
 
@@ -30,7 +30,6 @@ def places(about: Material) -> tuple[Block, ...]:
     fence = Facts(
         (
             (tr.text("Fence of the re-run"), (about.recorded(isolation.get("fence")),)),
-            (tr.text("Limits of this fence"), (about.recorded(isolation.get("limits")),)),
             (tr.text("Stand-in destination"), (about.recorded(about.run.get("simulated")),)),
         )
     )
@@ -38,12 +37,27 @@ def places(about: Material) -> tuple[Block, ...]:
         sources if sources.rows else paragraph(tr.text("No source was read in this run.")),
         destination,
         fence,
+        *_limits(about, isolation.get("limits")),
         _listed(about, isolation.get("canaries"), tr.text("Canaries: what had to fail and what had to work"),
                 ("target", "expected", "outcome"), tr.text("No canary was tried: the isolation is not shown.")),
         _listed(about, isolation.get("attempts"), tr.text("Attempts to reach something outside during the re-run"),
                 ("target", "by", "outcome"), tr.text("No attempt to reach anything outside was recorded.")
                 if isolation else tr.text("Attempts were not recorded: nothing was re-run.")),
     )  # fmt: skip
+
+
+def _limits(about: Material, limits: Any) -> tuple[Block, ...]:
+    """What the fence cannot do, a line each."""
+    if not isinstance(limits, (list, tuple)) or not limits:
+        return (Facts(((about.tr.text("Limits of this fence"), (about.recorded(limits),)),)),)
+    said = tuple((Cell(about.tr.text(one)) if about.tr.holds("", one) else foreign(one),) for one in map(str, limits))
+    return (paragraph(about.tr.text("Limits of this fence")), Items(said))
+
+
+def _said(about: Material, value: Any) -> Cell:
+    """A word of the canaries' table in the reader's language; whatever else was recorded as it is."""
+    known = isinstance(value, str) and about.tr.holds("canary", value)
+    return Cell(about.tr.label("canary", value)) if known else about.recorded(value)
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -61,7 +75,7 @@ def _listed(about: Material, rows: Any, caption: str, keys: tuple[str, ...], not
     found = [one if isinstance(one, Mapping) else {"target": one} for one in rows]
     used = {key for one in found for key in one}
     shown = [key for key in keys if key in used] + sorted(used - set(keys))
-    cells, more = shorten([tuple(about.recorded(one.get(key)) for key in shown) for one in found], MOST_ROWS)
+    cells, more = shorten([tuple(_said(about, one.get(key)) for key in shown) for one in found], MOST_ROWS)
     return Table(
         caption=caption, heads=tuple(about.tr.label("column", key) for key in shown), rows=cells,
         more=more_rows(about, more, "data/run.json"),

@@ -52,6 +52,10 @@ class Translator:
         """Whether the sentence can be said in this language; English always can."""
         return self.lang == "en" or Key(context, template) in self._messages
 
+    def holds(self, context: str, text: str) -> bool:
+        """Whether the catalogue itself holds it: only then are the words ours, whoever wrote the document."""
+        return Key(context, text) in self._messages
+
     def text(self, template: str, facts: Mapping[str, Any] | None = None, **more: Any) -> str:
         """Translate an English template, then fill its {names}; the fact `n` chooses the plural.
 

@@ -159,7 +159,7 @@ def _indices(about: Material) -> tuple[Chart, tuple[tuple[str, str, str], ...]]:
     }.get(cap or 0, tr.text("no cap"))
     value = dossier.get("value")
     papers = tr.text("{n} of {required} documents", n=dossier.get("accepted", 0), required=dossier.get("required", 0))
-    bars.append(Bar(label=names[1], start=0, width=value or 0.0, shown=papers, code="documents"))
+    bars.append(Bar(label=names[1], start=0, width=value or 0.0, shown=papers, code="documents", marked=False))
     rows = ((names[0], shown, why), (names[1], papers, tr.text("never added to the measured index")))
     chart = Chart(
         id="indices",
