@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from reversible import fingerprint
 from reversible.fingerprint import Cells, Column, Plan, TableFingerprint
-from reversible_verifiers import sql_statements, sqlite_script
+from reversible_verifiers import mysql_script, sql_statements, sqlite_script
 
 _BATCH_ROWS = 1 << 16
 _MAGIC, _MAGIC_ENCRYPTED = b"PAR1", b"PARE"  # Parquet format, "File Format" and "Encryption"
@@ -69,6 +69,8 @@ def _readers(path: Path) -> tuple[str, tuple[Callable[[Path], Any], Callable[[Pa
         return "JSON", (_json_by_python, _json_by_pydantic)
     if suffix == ".sql" and _is_sqlite(path):
         return "SQL", (_statements_by_us, _statements_by_sqlite)
+    if suffix == ".sql" and _source_type(path) in ("mysql", "mariadb"):
+        return "SQL", (_mysql_by_us, _mysql_by_duckdb)
     if suffix == ".sql":
         return "SQL", (_sql_by_us, _sql_by_duckdb)
     if suffix == ".onnx":
@@ -186,6 +188,14 @@ def _source_type(path: Path) -> Any:
     """What the description beside it says: each database has its own words and quotes."""
     described = path.with_name("database.json")
     return _json_by_python(described).get("source_type") if described.is_file() else None
+
+
+def _mysql_by_us(path: Path) -> int:
+    return sum(1 for _ in mysql_script.statements(path.read_bytes().decode("utf-8")))
+
+
+def _mysql_by_duckdb(path: Path) -> int:
+    return mysql_script.by_duckdb(_text_by_pyarrow(path))
 
 
 def _statements_by_us(path: Path) -> int:

@@ -8,7 +8,7 @@ from reversible.assets import Asset, Kind
 from reversible.bundle.reader import Bundle
 from reversible.errors import BundleError
 from reversible.findings import Finding
-from reversible_verifiers import sql_statements, sqlite_script
+from reversible_verifiers import mysql_script, sql_statements, sqlite_script
 
 _PLACES = 20
 _SEQUENCE_VALUE = "sequence value"
@@ -31,7 +31,8 @@ class Metadata:
             BundleError: schema.sql, database.json or the witness cannot be read.
         """
         facts = bundle.witness(asset).facts
-        if bundle.document(asset, "database.json").get("source_type") == "sqlite":
+        source_type = bundle.document(asset, "database.json").get("source_type")
+        if source_type == "sqlite":
             yield _of_sqlite(asset, bundle, facts)
             return
         try:
@@ -43,8 +44,12 @@ class Metadata:
         path = bundle.folder(asset) / "schema.sql"
         try:
             script = path.read_text(encoding="utf-8")
-            found = sql_statements.created(script)
-            altered = list(_altered(definitions, sql_statements.scopes(script)))
+            if source_type in ("mysql", "mariadb"):
+                found = mysql_script.created(script)
+                altered = list(mysql_script.altered(script, definitions))
+            else:
+                found = sql_statements.created(script)
+                altered = list(_altered(definitions, sql_statements.scopes(script)))
         except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
             raise BundleError(f"{asset.id}: schema.sql cannot be read: {error}") from error
         lacking = sql_statements.missing(expected, found)
@@ -53,7 +58,7 @@ class Metadata:
         lost = [name for name, value in values.items() if name not in kept or kept[name] != value]
         places += [f"{_SEQUENCE_VALUE} of {name}" for name in lost]
         gone = {(kind, name) for kind, names in lacking.items() for name in names}
-        changed = [(kind, name) for kind, name in altered if (kind, name) not in gone]
+        changed = list(dict.fromkeys((kind, name) for kind, name in altered if (kind, name) not in gone))
         places += [f"{kind} {'.'.join(name)}: not as the source defines it" for kind, name in changed]
         total = sum(map(Counter.total, expected.values())) + len(values)
         yield Finding(
@@ -64,8 +69,16 @@ class Metadata:
                 "found": total - len(places), "expected": total,
                 "classes": sum(bool(names) for names in expected.values()) + bool(values),
             },
-            places=tuple(places[:_PLACES]), files=(bundle.relative(path),),
+            places=tuple(places[:_PLACES]), files=(bundle.relative(path),), coverage=_seen_share(facts),
         )  # fmt: skip
+
+
+def _seen_share(facts: Mapping[str, Any]) -> float:
+    """The share of the classes that the source shows whole: what a right hides looks like what is not there."""
+    share = facts.get("seen_share", 1.0)
+    if not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise BundleError("the witness does not say which share of the classes it saw")
+    return float(share)
 
 
 def _of_sqlite(asset: Asset, bundle: Bundle, facts: Mapping[str, Any]) -> Finding:

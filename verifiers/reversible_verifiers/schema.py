@@ -15,7 +15,7 @@ from reversible.bundle.reader import Bundle
 from reversible.errors import BundleError
 from reversible.findings import Finding
 from reversible.fingerprint import Cells, Column, Plan
-from reversible_verifiers import table_files
+from reversible_verifiers import mysql_types, table_files
 
 _PLACES = 20
 _PLACEHOLDER = "reversible_row"
@@ -38,6 +38,14 @@ _MAPPING: Sequence[tuple[str, frozenset[str]]] = [
 _TEXT = frozenset({"string", "large_string"})
 # SQLite's declared types bind nothing: a column holds the class of most of its values, the others are exceptions.
 _SQLITE = frozenset({"int64", "double", "string", "binary"})
+# A file's columns have the types that its owner declared for the copy: docs/type-mapping.md, "Files".
+_FILES = {
+    "int16": frozenset({"int16"}), "int32": frozenset({"int32"}), "int64": frozenset({"int64"}),
+    "float64": frozenset({"double"}), "bool": frozenset({"bool"}), "date": frozenset({"date32[day]"}),
+    "time": frozenset({"time64[us]"}), "timestamp": frozenset({"timestamp[us]"}),
+    "timestamptz": frozenset({"timestamp[us, tz=UTC]"}), "text": frozenset({"string"}),
+    "binary": frozenset({"binary"}),
+}  # fmt: skip
 
 
 class Schema:
@@ -68,6 +76,11 @@ class Schema:
         checked = [key for key in document["foreign_keys"] if key["enforced"]]
         for key in checked:
             count, rows = _orphans(asset, bundle, document, key)
+            if count and any(not name.endswith("_bin") for name in key.get("collations", ())):
+                raise BundleError(
+                    f"{asset.name}: foreign key {key['name']} compares by collation {', '.join(key['collations'])}, by"
+                    f" whose rules {count} rows may or may not refer to one that is spelled otherwise"
+                )
             orphans += count
             places += [f"{asset.name}.{'+'.join(key['columns'])} [{row}] -> {key['table']}" for row in rows]
         yield Finding(
@@ -86,6 +99,14 @@ def permitted(source_type: str) -> frozenset[str]:
         if re.fullmatch(pattern, source_type):
             return _TEXT | types
     return _TEXT
+
+
+def _holders(database: Any, source_type: str) -> frozenset[str]:
+    if database == "sqlite":
+        return _SQLITE
+    if str(database).startswith("file: "):
+        return _FILES.get(source_type, frozenset()) | permitted(source_type.replace("decimal", "numeric", 1)) - _TEXT
+    return mysql_types.permitted(source_type) if database in ("mysql", "mariadb") else permitted(source_type)
 
 
 def _document(asset: Asset, bundle: Bundle) -> Mapping[str, Any]:
@@ -112,7 +133,7 @@ def _drifts(asset: Asset, bundle: Bundle, document: Mapping[str, Any]) -> Iterat
             if source != column[key]:
                 yield f"{asset.name}.{column['name']}: {key} is {source} at the source, {column[key]} in table.json"
         # A domain's name does not tell the type below it; the declared type then stands alone.
-        holders = _SQLITE if document.get("source_type") == "sqlite" else permitted(column["source_type"])
+        holders = _holders(document.get("source_type"), column["source_type"])
         if column.get("domain") is None and column["arrow_type"] not in holders:
             yield f"{asset.name}.{column['name']}: {column['source_type']} declared as {column['arrow_type']}"
     yield from _drifts_of_keys(asset, bundle, document)
