@@ -161,18 +161,21 @@ def constraints(session: Session, table: Table) -> list[list[Any]]:
     shown_indexes = session.named(f"SHOW INDEX FROM {table.source}")
     partial = {one["key_name"] for one in shown_indexes if one["column_name"] is None or one["sub_part"] is not None}
     used = session.named(
-        "SELECT constraint_name, column_name, referenced_table_name FROM information_schema.key_column_usage"
-        " WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
+        "SELECT constraint_name, column_name FROM information_schema.key_column_usage"
+        " WHERE table_schema = %s AND table_name = %s AND referenced_table_name IS NOT NULL ORDER BY ordinal_position",
         (table.database, table.relation),
     )
     found: list[list[Any]] = []
     for one in listed:
         name, kind = one["constraint_name"], kinds[one["constraint_type"]]
-        if kind in "pu" and name in partial:
-            continue  # over a part of a column: unique, and no key of whole values
-        of = [use["column_name"] for use in used if use["constraint_name"] == name
-              and bool(use["referenced_table_name"]) == (kind == "f")]  # fmt: skip
-        found.append([name, kind, [] if kind == "c" else of])
+        of: list[str] = []
+        if kind in "pu":
+            if name in partial:
+                continue  # over a part of a column: unique, and no key of whole values
+            of = [index["column_name"] for index in shown_indexes if index["key_name"] == name]
+        elif kind == "f":
+            of = [use["column_name"] for use in used if use["constraint_name"] == name]
+        found.append([name, kind, of])
     return found
 
 

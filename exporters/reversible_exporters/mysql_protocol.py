@@ -2,7 +2,7 @@
 
 PyMySQL connects, authenticates and encrypts; the rows are taken from its stream, because its cursors make one Python
 object per value. The text protocol is cut into packets here, the binary protocol (prepared statements, which PyMySQL
-does not speak) by PyMySQL's own packet reader: the two routes share no code of ours. Both formats:
+does not speak) is read packet by packet elsewhere: the two routes share no code that touches a row. Both formats:
 https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html
 """
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from reversible_exporters.mysql_session import Session, driver
 
-_BLOCK_BYTES = 8 << 20
+_BLOCK_BYTES = 2 << 20  # more would leave the processor's caches
 _BLOCK_ROWS = 1 << 16
 _READ_BYTES = 1 << 20
 _HEADER = struct.Struct("<I")  # three bytes of length, one of sequence
@@ -33,9 +33,9 @@ class Cut(ValueError):  # noqa: N818 - it says what happened
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows as they came: row n is buffer[starts[n]:ends[n]]."""
+    """Some rows as they came: row n is buffer[starts[n]:ends[n]]. The buffer is the reader's to write in."""
 
-    buffer: bytearray
+    buffer: npt.NDArray[np.uint8]
     starts: npt.NDArray[np.int64]
     ends: npt.NDArray[np.int64]
 
@@ -73,18 +73,18 @@ def binary_rows(session: Session, query: str) -> Generator[list[bytes], None, No
     rows: list[bytes] = []
     size = 0
     with _whole(session):
-        while True:
-            packet = connection._read_packet()
-            if packet.is_eof_packet():
-                break
-            rows.append(packet.get_all_data())
-            size += len(rows[-1])
+        packets = _packets(connection)
+        for row in packets:
+            rows.append(row)
+            size += len(row)
             if size >= _BLOCK_BYTES or len(rows) >= _BLOCK_ROWS:
                 try:
                     yield rows
                 except GeneratorExit:
                     session.stop_statement()
-                    _drop(connection)
+                    with suppress(driver().MySQLError):  # "query execution was interrupted"
+                        for _ in packets:
+                            pass
                     raise
                 rows, size = [], 0
     if rows:
@@ -102,13 +102,13 @@ def _columns(connection: Any, first: Any) -> None:
 
 def _cut(session: Session) -> Iterator[Rows]:
     """The packets of an answer. A reader that stops early stops the statement too; the rest is read and dropped."""
-    connection = session.connection
-    stream = connection._rfile
+    stream = session.connection._rfile
+    unpack = _HEADER.unpack_from
     data = bytearray()
-    starts: list[int] = []
-    ends: list[int] = []
+    heads: list[int] = []  # where the packet of each row begins
+    joints: list[int] = []  # after which row one packet more was joined to it
     at = 0
-    sequence: int = connection._next_seq_id
+    sequence: int = session.connection._next_seq_id
     continued = stopped = False
     while True:
         chunk = stream.read1(_READ_BYTES)
@@ -116,42 +116,53 @@ def _cut(session: Session) -> Iterator[Rows]:
             raise ConnectionResetError("the server closed the connection")
         data += chunk
         size = len(data)
-        while at + 4 <= size:
-            word = _HEADER.unpack_from(data, at)[0]
-            length = word & _LONGEST
+        while at + 4 < size:  # and one byte of it
+            length = unpack(data, at)[0] & _LONGEST
             end = at + 4 + length
             if end > size:
                 break
-            if word >> 24 != sequence:
-                raise Cut("packets out of order")
-            sequence = (sequence + 1) & 0xFF
             if continued:  # the rest of a row of 16 megabytes or more: close the gap that its header makes
+                joints.append(len(heads))
                 del data[at : at + 4]
-                size, at = size - 4, end - 4
-                ends[-1], continued = at, length == _LONGEST
+                size, at, continued = size - 4, end - 4, length == _LONGEST
                 continue
-            first = data[at + 4] if length else _ERROR
-            if (first >= _END and length < _END_BYTES) or first == _ERROR:
-                if first == _ERROR and not stopped:
+            if data[at + 4] >= _END and (length < _END_BYTES or data[at + 4] == _ERROR):
+                rows, _ = _rows(data, heads, at, joints, sequence)
+                if data[at + 4] == _ERROR and not stopped:
                     driver().err.raise_mysql_exception(bytes(data[at + 4 : end]))
                 if end != size:
                     raise Cut("more than the rows")
-                if starts and not stopped:
-                    yield Rows(data, np.array(starts, np.int64), np.array(ends, np.int64))
+                if heads and not stopped:
+                    yield rows
                 return
-            starts.append(at + 4)
-            ends.append(end)
+            heads.append(at)
             at, continued = end, length == _LONGEST
-        if not continued and (at >= _BLOCK_BYTES or len(starts) >= _BLOCK_ROWS):
+        if not continued and (at >= _BLOCK_BYTES or len(heads) >= _BLOCK_ROWS):
             rest = data[at:]
-            del data[at:]
+            rows, sequence = _rows(data, heads, at, joints, sequence)
             try:
                 if not stopped:
-                    yield Rows(data, np.array(starts, np.int64), np.array(ends, np.int64))
+                    yield rows
             except GeneratorExit:
                 session.stop_statement()
                 stopped = True
-            data, starts, ends, at = rest, [], [], 0
+            data, heads, joints, at = rest, [], [], 0
+
+
+def _rows(data: bytearray, heads: list[int], end: int, joints: list[int], sequence: int) -> tuple[Rows, int]:
+    """The rows whose packets begin at `heads`, and the number that the next packet must have.
+
+    Raises:
+        Cut: a packet is lost or out of order.
+    """
+    starts = np.array(heads, np.int64)
+    content = np.frombuffer(data, np.uint8)
+    expected = sequence + np.arange(len(heads) + 1)
+    for row in joints:
+        expected[row:] += 1
+    if (content[starts + 3] != expected[:-1] & 0xFF).any():
+        raise Cut("packets out of order")
+    return Rows(content, starts + 4, np.append(starts[1:], end)[: len(starts)]), int(expected[-1]) & 0xFF
 
 
 @contextmanager
@@ -166,10 +177,30 @@ def _whole(session: Session) -> Iterator[None]:
         raise
 
 
-def _drop(connection: Any) -> None:
-    with suppress(driver().MySQLError):  # "query execution was interrupted"
-        while not connection._read_packet().is_eof_packet():
-            pass
+def _packets(connection: Any) -> Iterator[bytes]:
+    """The rows of a binary answer, each read by its own length."""
+    read = connection._rfile.read
+    sequence: int = connection._next_seq_id
+    parts: list[bytes] = []
+    while True:
+        header = read(4)
+        length = int.from_bytes(header[:3], "little")
+        body = read(length)
+        if len(header) < 4 or len(body) < length:
+            raise ConnectionResetError("the server closed the connection")
+        if header[3] != sequence:
+            raise Cut("packets out of order")
+        sequence = (sequence + 1) % 256
+        parts.append(body)
+        if length == _LONGEST:
+            continue
+        row = body if len(parts) == 1 else b"".join(parts)
+        if row[:1] == b"\xff":
+            driver().err.raise_mysql_exception(row)
+        if row[:1] == b"\xfe" and len(row) < _END_BYTES:
+            return
+        yield row
+        parts = []
 
 
 def _refuse_warnings(session: Session) -> None:
