@@ -107,9 +107,10 @@ def _stored(base: str, typmod: int, *, is_enum: bool) -> Stored:
         precision = (typmod - _NUMERIC_HEADER) >> 16 & 0xFFFF
         scale = (typmod - _NUMERIC_HEADER & 0x7FF ^ 0x400) - 0x400  # eleven bits, signed since PostgreSQL 15
         if 0 <= scale <= precision <= _MAX_PRECISION:
+            # NaN alone: a precision admits no infinity, and PostgreSQL 13 does not know the word.
             return Stored(
                 f"decimal:{scale}", pa.decimal128(precision, scale), "decimal", "numeric",
-                "{c} IN ('NaN', 'Infinity', '-Infinity')", {"precision": precision, "scale": scale},
+                "{c} = 'NaN'", {"precision": precision, "scale": scale},
             )  # fmt: skip
     if is_enum:
         return _TEXT
