@@ -83,9 +83,19 @@ PATHS = {
 }
 
 
-def bundled(left: pa.Table, right: pa.Table, key: str, folder: Path) -> Bundle:
+def bundled(left: pa.Table, right: pa.Table, key: str, folder: Path, *, strongly: bool = False) -> Bundle:
+    """A bundle whose witness saw the left table, and with `strongly` its SHA-256 root, and that holds the right one."""
     source = fingerprint.fingerprint(_plan(left, key), batches(left))
-    facts = {"rows": left.num_rows, "columns": _described(left), "constraints": [], "fingerprint": source.to_json()}
+    grids = source.to_tables()
+    facts: dict[str, object] = {
+        "rows": left.num_rows,
+        "columns": _described(left),
+        "constraints": [],
+        "fingerprint": source.to_json(),
+    }
+    if strongly:
+        root = strong(columns(left), batches(left), folder=folder)
+        facts["strong"], grids["strong"] = root.to_json(), root.to_table()
     with BundleWriter(folder / "bundle") as writer:
         with writer.part(f"{ASSET.folder}/{SINGLE}") as stream:
             pq.write_table(right, stream, compression="zstd", row_group_size=4)
@@ -94,7 +104,7 @@ def bundled(left: pa.Table, right: pa.Table, key: str, folder: Path) -> Bundle:
             {**one, "arrow_type": str(field.type)} for one, field in zip(_described(right), stored, strict=True)
         ]
         writer.put_json(f"{ASSET.folder}/table.json", _table_json(declared))
-        writer.put_witness(ASSET, Witness(method="the left table", facts=facts, tables=source.to_tables()))
+        writer.put_witness(ASSET, Witness(method="the left table", facts=facts, tables=grids))
         writer.close_asset(ASSET, exporter="zoo", at=datetime.now(UTC))
         return writer.finish(about={}, at=datetime.now(UTC))
 
@@ -108,7 +118,8 @@ def _described(table: pa.Table) -> list[dict[str, object]]:
     found = []
     for one in columns(table):
         logical = "decimal" if one.family.startswith("decimal:") else one.family
-        found.append({"name": one.name, "source_type": logical, "nullable": True, "domain": "zoo"})
+        about = {"name": one.name, "family": one.family, "source_type": logical, "nullable": True, "domain": "zoo"}
+        found.append(about)
     return found
 
 

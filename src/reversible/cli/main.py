@@ -26,6 +26,7 @@ _VERBS = {
     "exporters": "reversible.cli.plugins:exporters",
     "init": "reversible.cli.init:init",
     "inventory": "reversible.cli.inventory:inventory",
+    "prove": "reversible.cli.prove:prove",
     "report": "reversible.cli.report:report",
     "restore": "reversible.cli.restore:restore",
     "schema": "reversible.cli.schema:schema",
