@@ -36,11 +36,11 @@ def copied(part: Path, names: Sequence[str]) -> Iterator[bytes]:
         if not names:
             yield from _empty_lines(file.metadata.num_rows)
             return
-        odd = _exceptions(part, names, file.metadata.num_rows)
+        odd = exceptions(part, file.schema_arrow.names, file.metadata.num_rows)
         first = 0
         for batch in file.iter_batches(_BATCH_ROWS, columns=list(names)):
             arrays = [
-                _with_exceptions(text(batch.column(name)), odd.get(name, {}), first) for name in names
+                with_exceptions(text(batch.column(name)), odd.get(name, {}), first) for name in names
             ]  # fmt: skip
             yield _csv(arrays)
             first += batch.num_rows
@@ -97,7 +97,12 @@ def _empty_lines(rows: int) -> Iterator[bytes]:
         yield b"\n" * min(_EMPTY_LINES, rows - start)
 
 
-def _exceptions(part: Path, names: Sequence[str], rows: int) -> Mapping[str, dict[int, str]]:
+def exceptions(part: Path, names: Sequence[str], rows: int) -> Mapping[str, dict[int, str]]:
+    """What the part's typed columns cannot hold: by column, the text of each row.
+
+    Raises:
+        BundleError: a row or a column is not in the part.
+    """
     sidecar = part.with_name(part.name.removesuffix(".parquet") + ".exceptions.parquet")
     found: dict[str, dict[int, str]] = {}
     if sidecar.exists():
@@ -105,10 +110,13 @@ def _exceptions(part: Path, names: Sequence[str], rows: int) -> Mapping[str, dic
             if not 0 <= one["row"] < rows:
                 raise BundleError(f"{sidecar.name}: row {one['row']} is not in its part")
             found.setdefault(one["column"], {})[one["row"]] = one["text"]
-    return {name: odd for name, odd in found.items() if name in names}
+    if unknown := sorted(found.keys() - set(names)):
+        raise BundleError(f"{sidecar.name}: {unknown[0]!r} is not a column of its part")
+    return found
 
 
-def _with_exceptions(values: pa.Array, odd: Mapping[int, str], first: int) -> pa.Array:
+def with_exceptions(values: pa.Array, odd: Mapping[int, str], first: int) -> pa.Array:
+    """The column's texts with the exceptions in their places; `first` is the number of its first row in the part."""
     here = {row - first: said for row, said in odd.items() if first <= row < first + len(values)}
     if not here:
         return values

