@@ -24,6 +24,7 @@ REPORT = ROOT / "src/reversible/report"
 SPEAKERS = (
     *sorted((ROOT / "verifiers/reversible_verifiers").rglob("*.py")),
     *sorted((ROOT / "src/reversible/destinations").rglob("*.py")),
+    ROOT / "src/reversible/comparison/sampling.py",
     ROOT / "src/reversible/run.py",
     ROOT / "src/reversible/account.py",
 )

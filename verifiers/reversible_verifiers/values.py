@@ -1,6 +1,8 @@
 """Is every value what it was at the source?"""
 
+import tempfile
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -8,9 +10,10 @@ import pyarrow.compute as pc
 
 from reversible.assets import Asset, Kind
 from reversible.bundle.reader import Bundle
+from reversible.comparison.one_sided import Located
 from reversible.errors import BundleError
 from reversible.findings import Finding
-from reversible.fingerprint import Cells, Differences, Plan
+from reversible.fingerprint import Cells, Differences, Plan, strong
 from reversible_verifiers import table_files
 
 _PLACES = 20
@@ -21,8 +24,9 @@ _ROWS_PER_PLACE = 4
 class Values:
     """Compares the Parquet files with the witness's fingerprint, then with the totals of the source's own engine.
 
-    The figure is a lower bound: sums tell that cells differ, not how many share a bucket and a column. Rows that are
-    missing or extra are not counted here but by `rows`.
+    Where the witness's sketch can be read whole, every differing cell is named, and the source's value with it when a
+    kind of damage explains the copy's. Else the figure is a lower bound: sums tell that cells differ, not how many
+    share a bucket and a column. Rows that are missing or extra are not counted here but by `rows`.
     """
 
     metrics = frozenset({"data.cells_different"})
@@ -31,44 +35,71 @@ class Values:
     def verify(self, asset: Asset, bundle: Bundle) -> Iterator[Finding]:
         """One finding per table."""
         source, copy, found = table_files.compared(asset, bundle)
-        places = list(_places(asset, bundle, source.plan, found))
-        differ = found.cells
+        differ, columns, exact, places = found.cells, 0, False, []
         if found.none:  # equal fingerprints: the engine's totals must agree, or one of the two is wrong
-            wrong = list(_totals_apart(asset, bundle, source.plan))
-            differ, places = len(wrong), wrong[:_PLACES]
-        seen = "{cells} cells compared, none differs"
-        if differ:
-            seen = "{cells} cells compared; at least {n} differ, in {columns} columns"
-        names = {name for bucket in found.changed for name in found.columns[bucket]}
+            places = [*_totals_apart(asset, bundle, source.plan), *_roots_apart(asset, bundle, source.plan)]
+            differ = columns = len(places)
+        else:
+            located = table_files.located(asset, bundle)
+            differ, exact = _counted(found, located)
+            names = {name for bucket in found.changed for name in found.columns[bucket]}
+            columns = len(located.counted) if exact else max(len(names | set(located.cells)), bool(differ))
+            places = list(_places(asset, bundle, source.plan, found, located)) if differ else []
         yield Finding(
-            "data.cells_different", asset.id, differ, unit="count", seen=seen,
-            facts={
-                "cells": copy.rows * len(source.plan.columns), "n": differ, "columns": max(len(names), bool(differ)),
-            },
-            places=tuple(places), files=tuple(bundle.relative(part) for part in table_files.parts(asset, bundle)),
+            "data.cells_different", asset.id, differ, unit="count", seen=_seen(differ, exact),
+            facts={"cells": copy.rows * len(source.plan.columns), "n": differ, "columns": columns},
+            places=tuple(places[:_PLACES + 1]),
+            files=tuple(bundle.relative(part) for part in table_files.parts(asset, bundle)),
         )  # fmt: skip
 
 
-def _places(asset: Asset, bundle: Bundle, plan: Plan, found: Differences) -> Iterator[str]:
-    """ "schema.table.column [key]" for the first differences: one of each column, then more, and how many are left."""
+def _seen(differ: int, exact: bool) -> str:
+    seen = "{cells} cells compared, none differs"
+    if differ and exact:
+        seen = "{cells} cells compared; {n} differ, in {columns} columns"
+    elif differ:
+        seen = "{cells} cells compared; at least {n} differ, in {columns} columns"
+    return seen
+
+
+def _counted(found: Differences, located: Located) -> tuple[int, bool]:
+    """How many cells differ, and whether that is exact.
+
+    What the sketch does not explain stays what the buckets say: fingerprints that differ never count as no difference.
+    """
+    known = sum(located.counted.values())
+    if located.complete and (known or any(located.rows)):
+        return known, True
+    return max(known, found.cells), False
+
+
+def _places(asset: Asset, bundle: Bundle, plan: Plan, found: Differences, located: Located) -> Iterator[str]:
+    """Whole columns and exact cells first, one of each column before the second of any; then what is only suspected."""
+    queues = [list(map(str, places)) for places in located.cells.values()]
+    ordered = [queue[n] for n in range(max(map(len, queues), default=0)) for queue in queues if n < len(queue)]
+    if not located.complete:
+        ordered += list(_suspected(asset, bundle, plan, found, set(located.cells)))
+    yield from ordered[:_PLACES]
+    left = _counted(found, located)[0] - _PLACES if not located.counted or located.complete else 0
+    if left > 0 and len(ordered) > _PLACES:
+        yield f"{asset.name}: {left} more"
+
+
+def _suspected(asset: Asset, bundle: Bundle, plan: Plan, found: Differences, settled: set[str]) -> Iterator[str]:
+    """ "schema.table.column [key | key]" for the buckets that differ: one of these rows is it."""
     buckets = found.changed if plan.key else (*found.changed, *found.surplus)
-    if not found.cells:
-        return
     rows = table_files.suspects(asset, bundle, plan, buckets, most=_SUSPECTS)
     if not any(rows.values()):
-        yield from (f"{asset.name}.{name}" for name in found.columns_overall[:_PLACES])
+        yield from (f"{asset.name}.{name}" for name in found.columns_overall if name not in settled)
         return
     listed = [
         (name, f"{asset.name}.{name} [{' | '.join(rows[bucket][:_ROWS_PER_PLACE])}]")
         for bucket in sorted(rows)
         for name in found.columns[bucket] or found.columns_overall
+        if name not in settled
     ]
     first = dict(reversed(listed))
-    ordered = [*first.values(), *(place for _, place in listed if place not in first.values())]
-    yield from ordered[:_PLACES]
-    left = found.cells - _PLACES
-    if left > 0 and len(ordered) > _PLACES:
-        yield f"{asset.name}: {left} more"
+    yield from (*first.values(), *(place for _, place in listed if place not in first.values()))
 
 
 # --- the engine's own totals ------------------------------------------------------------------------------------
@@ -88,6 +119,19 @@ def _totals_apart(asset: Asset, bundle: Bundle, plan: Plan) -> Iterator[str]:
         for figure, value in tally.figures().items():
             if _plain(expected[name][figure]) != value:
                 yield f"{asset.name}.{name} ({figure} of {expected[name]['of']}: {expected[name][figure]} / {value})"
+
+
+def _roots_apart(asset: Asset, bundle: Bundle, plan: Plan) -> Iterator[str]:
+    """That the SHA-256 root of the files is not the witness's, where it has one (docs/fingerprint-strong.md)."""
+    witness = bundle.witness(asset)
+    batches = (one for part in table_files.parts(asset, bundle) for one in table_files.batches(part, plan))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            apart = strong.ranges_apart(plan.columns, witness.facts, witness.tables, batches, folder=Path(folder))
+    except ValueError as error:
+        raise BundleError(f"{asset.id}: {error}") from error
+    if apart:
+        yield f"{asset.name} (SHA-256 of the rows: {len(apart)} ranges differ, {apart[0]:04x} first)"
 
 
 class _Tally:

@@ -1,6 +1,6 @@
 """What are the hashes of the cells and rows of one table, and which rows has one table that the other lacks?"""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,10 @@ import numpy.typing as npt
 
 from reversible import fingerprint
 from reversible.comparison.tables import Table
-from reversible.fingerprint import Cells, Column
+from reversible.fingerprint import Cells, Column, Plan, accelerator
+from reversible.fingerprint.families import parse
+from reversible.fingerprint.scatter import Seeds
+from reversible.fingerprint.sums import encoded_cells
 
 Words = npt.NDArray[np.uint64]
 Positions = npt.NDArray[np.int64]
@@ -38,16 +41,19 @@ class Hashed:
 
 def hashed(table: Table, challenge: str, progress: Progress = quiet) -> Hashed:
     """Read the table once."""
+    plan = Plan(challenge, table.columns, sketch=0)
+    engine = accelerator.sums(plan, accelerator.choose(table.rows * len(table.columns), "auto"))
+    seeds = [Seeds.of(challenge, column) for column in table.columns]
+    families = [parse(column.family) for column in table.columns]
     total, columns = np.zeros(2, np.uint64), np.zeros((len(table.columns), 2), np.uint64)
     rows = np.empty(table.rows, np.uint64)
     done = 0
     for batch, count in table.batches():
-        sums = np.zeros((2, count), np.uint64)
+        sums, cells = np.zeros((2, count), np.uint64), np.empty(count, np.uint64)
         for n, column in enumerate(table.columns):
-            lanes = fingerprint.cell_hashes(challenge, column, batch[column.name])
-            columns[n] += lanes.sum(axis=1, dtype=np.uint64)
-            sums += lanes
-        sums = fingerprint.mix(sums)
+            encoded = encoded_cells(batch[column.name], families[n], challenge)
+            columns[n] += engine.hash_column(encoded, seeds[n], cells, sums)
+        engine.mix_rows(sums)
         total += sums.sum(axis=1, dtype=np.uint64)
         rows[done : done + count] = sums[0]
         done += count
@@ -107,25 +113,3 @@ def _bucket_sums(rows: Words) -> Words:
         part = rows[start : start + (1 << 20)]
         np.add.at(sums, _buckets(part), part)
     return sums
-
-
-def batches_at(table: Table, positions: Positions) -> Iterator[tuple[dict[str, Cells], Positions]]:
-    """The rows at these ascending positions, batch by batch."""
-    start = at = 0
-    for batch, count in table.batches():
-        end = int(np.searchsorted(positions, start + count))
-        if end > at:
-            here = positions[at:end] - start
-            yield {name: taken(cells, here) for name, cells in batch.items()}, positions[at:end]
-            at = end
-        start += count
-
-
-def taken(cells: Cells, rows: Positions) -> Cells:
-    """Some rows of the cells."""
-    import pyarrow as pa
-
-    values = cells.values.take(pa.array(rows))
-    if not cells.exceptions:
-        return Cells(values)
-    return Cells(values, {n: cells.exceptions[row] for n, row in enumerate(rows.tolist()) if row in cells.exceptions})

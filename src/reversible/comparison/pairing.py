@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from reversible.comparison.hashing import Positions, Words, batches_at, cell_hashes
+from reversible.comparison.fetching import rows_at
+from reversible.comparison.hashing import Positions, Words, cell_hashes
 from reversible.comparison.tables import Table
 from reversible.fingerprint import Cells
 
@@ -39,14 +40,14 @@ class Pairs:
     right_alone: Positions
 
 
-def load(table: Table, positions: Positions, challenge: str) -> Rows:
-    """Read the rows at these ascending positions."""
+def load(table: Table, positions: Positions, challenge: str, row_hashes: Words | None = None) -> Rows:
+    """Read the rows at these ascending positions, whose hashes the first reading gave."""
     names = [column.name for column in table.columns]
     values: dict[str, list[pa.Array]] = {name: [] for name in names}
     odd: dict[str, dict[int, str]] = {name: {} for name in names}
     hashes = np.empty((len(positions), len(names)), np.uint64)
     done = 0
-    for batch, here in batches_at(table, positions):
+    for batch, here in rows_at(table, positions, challenge, row_hashes):
         for n, column in enumerate(table.columns):
             cells = batch[column.name]
             hashes[done : done + len(here), n] = cell_hashes(challenge, column, cells)

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from reversible.comparison import pairing
 from reversible.comparison.classes import Explanation, Kind, Plain, consensus, explanations, swapped
-from reversible.comparison.hashing import Positions, Progress, Words, batches_at, hashed, key_hashes, only_left, quiet
+from reversible.comparison.fetching import rows_at
+from reversible.comparison.hashing import Positions, Progress, Words, hashed, key_hashes, only_left, quiet
 from reversible.comparison.pairing import Pairs, Rows
 from reversible.comparison.results import ColumnSummary, Comparison, Difference
 from reversible.comparison.tables import Table, plain
@@ -115,6 +116,7 @@ class _Search:
         self, sides: tuple[Table, Table], hashes: tuple[Words, Words], found: Comparison, limit: int, progress: Progress
     ) -> None:
         self._sides = sides
+        self._hashes = hashes
         self._found = found
         self._limit = limit
         self._progress = progress
@@ -149,7 +151,8 @@ class _Search:
 
     def _keys(self, side: Table, positions: Positions, by: Sequence[Column]) -> Words:
         parts = [
-            key_hashes(self._found.challenge, by, batch, len(at)) for batch, at in batches_at(side.only(by), positions)
+            key_hashes(self._found.challenge, by, batch, len(at))
+            for batch, at in rows_at(side.only(by), positions, self._found.challenge)
         ]
         return np.concatenate([np.zeros(0, np.uint64), *parts])
 
@@ -166,8 +169,8 @@ class _Search:
 
     def _compare(self, left_at: Positions, right_at: Positions) -> None:
         left, right = (
-            pairing.load(side, at, self._found.challenge)
-            for side, at in zip(self._sides, (left_at, right_at), strict=True)
+            pairing.load(side, at, self._found.challenge, hashes[at])
+            for side, at, hashes in zip(self._sides, (left_at, right_at), self._hashes, strict=True)
         )
         by = [column for column in self._sides[0].columns if column.name in self._found.key]
         if not len(left_at) or not len(right_at):
