@@ -24,8 +24,6 @@ from reversible_exporters.postgres_table import grant
 if TYPE_CHECKING:
     from reversible.bundle.writer import BundleWriter
 
-_LARGE_OBJECTS = "large objects"
-
 
 class PostgresSettings(BaseModel):
     """The keys of [source.NAME] when kind = "postgres"."""
@@ -102,17 +100,11 @@ class PostgresExporter:
             )  # fmt: skip
 
     def discover(self) -> Iterator[Asset]:
-        """The database, then each of its tables; a foreign table and large objects with the reason they stay."""
+        """The database, then each of its tables, large objects among them; a foreign table with the reason it stays."""
         session = self._pool.session
         with session.reading(f"database {session.database}"):
             tables = self._tables(session)
-            loose = postgres_catalog.large_objects(session)
         yield Asset(source=self.name, kind=Kind.DATABASE, name=session.database)
-        if loose:
-            yield Asset(
-                source=self.name, kind=Kind.OBJECTS, name=_LARGE_OBJECTS,
-                obstacle=f"{loose} large objects (pg_largeobject): not exported by this version",
-            )  # fmt: skip
         for table in tables:
             obstacle = "a foreign table: its rows lie on another server" if table.kind == "f" else None
             yield Asset(

@@ -134,15 +134,20 @@ def _field(data: Bytes, place: Places) -> tuple[Places, Places, Places]:
 
 def _integers(data: Bytes, at: Places, width: int) -> npt.NDArray[np.int64]:
     """Big-endian signed integers of `width` bytes."""
-    raw = np.ascontiguousarray(data[at[:, None] + np.arange(width)])
-    return raw.view(f">i{width}").reshape(-1).astype(np.int64)
+    return _at_any_byte(data, f">i{width}")[at].astype(np.int64)
+
+
+def _at_any_byte(data: Bytes, dtype: str) -> npt.NDArray[Any]:
+    """The data as values that begin at every byte: one gather reads them wherever the rows left them."""
+    width = np.dtype(dtype).itemsize
+    return np.ndarray((len(data) - width + 1,), dtype, data, strides=(1,))
 
 
 def _fixed(data: Bytes, at: Places, length: Places, width: int, dtype: str) -> npt.NDArray[Any]:
     if not ((length == width) | (length == -1)).all():
         raise ValueError(f"a field of {width} bytes has another length")
-    safe = np.where(length < 0, 0, at)
-    return np.ascontiguousarray(data[safe[:, None] + np.arange(width)]).view(dtype).reshape(-1)
+    found: npt.NDArray[Any] = _at_any_byte(data, dtype)[np.where(length < 0, 0, at)]
+    return found
 
 
 def _number(width: int, dtype: str, native: Any, arrow: pa.DataType) -> Callable[..., pa.Array]:
@@ -201,7 +206,7 @@ def _binary(data: Bytes, at: Places, length: Places, _: Mapping[str, int]) -> pa
 
 
 def _uuid(data: Bytes, at: Places, length: Places, _: Mapping[str, int]) -> pa.Array:
-    raw = _fixed(data, at, length, 16, "u1").reshape(-1, 16)
+    raw = _fixed(data, at, length, 16, "V16").view(np.uint8).reshape(-1, 16)
     digits = np.frombuffer(b"0123456789abcdef", np.uint8)
     text = np.full((len(raw), 36), ord("-"), np.uint8)
     nibbles = np.stack((raw >> 4, raw & 15), axis=2).reshape(-1, 32)
@@ -218,8 +223,8 @@ def _numeric(data: Bytes, at: Places, length: Places, settings: Mapping[str, int
     """
     null = length < 0
     safe = np.where(null, 0, at)
-    head = np.ascontiguousarray(data[safe[:, None] + np.arange(8)]).view(">u2").astype(np.int64)
-    digits, weight, sign = head[:, 0], head[:, 1].astype(np.uint16).astype(np.int16).astype(np.int64), head[:, 2]
+    digits, weight, sign = (_integers(data, safe + 2 * field, 2) for field in range(3))
+    sign &= 0xFFFF
     odd = np.isin(sign, (_NUMERIC_NAN, _NUMERIC_PINF, _NUMERIC_NINF))
     null = null | odd
     digits = np.where(null, 0, digits)

@@ -115,11 +115,6 @@ def _start(session: Session, sequence: str) -> int | None:
     return int(session.rows(f"SELECT last_value FROM {sequence}")[0][0])  # noqa: S608 - quoted by the server
 
 
-def large_objects(session: Session) -> int:
-    """How many large objects there are: content outside all tables."""
-    return int(session.rows("SELECT count(*) FROM pg_largeobject_metadata")[0][0])
-
-
 def witnessed(session: Session) -> Mapping[str, list[list[str]]]:
     """Every object that a dump of the schema must create, by class: the raw parts of its name."""
     return {

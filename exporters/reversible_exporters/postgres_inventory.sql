@@ -37,6 +37,7 @@ SELECT 'row_level_security', oid::regclass::text FROM pg_class
  WHERE relrowsecurity AND relnamespace IN (SELECT oid FROM ours);
 
 -- name: tables
+-- Large objects are content outside all tables; where there are any, the two catalogs that hold them leave as tables.
 SELECT c.oid, n.nspname, c.relname, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind,
        CASE WHEN c.relkind = 'p' THEN
          (SELECT CASE WHEN bool_and(l.reltuples >= 0) THEN sum(l.reltuples) ELSE -1 END
@@ -48,7 +49,9 @@ SELECT c.oid, n.nspname, c.relname, quote_ident(n.nspname) || '.' || quote_ident
        has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p', 'f') AND NOT c.relispartition AND c.relpersistence <> 't'
-   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+   AND (n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+        OR c.oid IN ('pg_catalog.pg_largeobject'::regclass, 'pg_catalog.pg_largeobject_metadata'::regclass)
+           AND EXISTS (SELECT FROM pg_largeobject_metadata))
  ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C";
 
 -- name: columns

@@ -824,20 +824,160 @@ def test_endpoints_are_what_the_rerun_must_not_reach(server: PostgresServer) -> 
     assert exporter(server, url="postgresql://u@a/d").endpoints == ("a:5432",)
 
 
-def test_large_objects_are_named_with_the_reason_they_stay(server: PostgresServer) -> None:
+LARGE = ("pg_catalog.pg_largeobject", "pg_catalog.pg_largeobject_metadata")
+
+
+@pytest.fixture
+def large_objects(server: PostgresServer) -> Iterator[list[int]]:
+    """One of several pages, one with a hole, an empty one."""
     with psycopg.connect(server.url, autocommit=True) as connection:
-        row = connection.execute("SELECT lo_from_bytea(0, 'x')").fetchone()
-        assert row is not None
+        rows = connection.execute(
+            "SELECT lo_from_bytea(0, decode(repeat('00ff', 5000), 'hex')) UNION ALL SELECT lo_create(0)"
+            " UNION ALL SELECT lo_create(0)"
+        ).fetchall()
+        found = [oid for (oid,) in rows]
+        connection.execute("SELECT lo_put(%s, 100000, 'loin')", (found[1],))
+        yield found
+        for oid in found:
+            connection.execute("SELECT lo_unlink(%s)", (oid,))
+
+
+def test_large_objects_leave_page_by_page(server: PostgresServer, large_objects: list[int], tmp_path: Path) -> None:
+    bundle, refused = export(exporter(server), tmp_path / "b")
+    pages, described = (
+        [pq.read_table(part).to_pylist() for part in bundle.parts(asset_of(bundle.root, name), "part-?????.parquet")][0]
+        for name in LARGE
+    )
+
+    assert not refused
+    assert sorted(one["oid"] for one in described) == sorted(large_objects)
+    whole = sorted((page["pageno"], page["data"]) for page in pages if page["loid"] == large_objects[0])
+    assert b"".join(data for _, data in whole) == bytes.fromhex("00ff" * 5000)
+    assert [page["pageno"] for page in pages if page["loid"] == large_objects[1]] == [100000 // 2048]
+    assert not any(wrong(findings(bundle.root, name)) for name in LARGE)
+
+
+def test_large_objects_that_may_not_be_read_are_named_with_the_grant(
+    server: PostgresServer, large_objects: list[int], tmp_path: Path
+) -> None:
+    _, refused = export(exporter(server, user="exit_reader"), tmp_path / "b")
+
+    assert large_objects
+    assert refused[LARGE[0]].hint == "GRANT SELECT ON pg_catalog.pg_largeobject TO exit_reader"
+
+
+# --- names, widths, lengths, rights --------------------------------------------------------------------------------
+
+
+def test_1600_columns_leave(server: PostgresServer, tmp_path: Path) -> None:
+    columns = ", ".join(f"c{n} {('numeric(6,2)', 'date', 'text', 'int')[n % 4]}" for n in range(1600))
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(f"CREATE TABLE torture.huge ({columns})")  # type: ignore[arg-type]
+        connection.execute(
+            "INSERT INTO torture.huge (c0, c1, c1599, c1596) VALUES ('NaN', 'infinity', 5, 1.5), (1, NULL)"
+        )
         try:
             source = exporter(server)
-            assets = list(source.discover())
+            asset = next(one for one in source.discover() if one.name == "torture.huge")
             source.close()
+            bundle = resumed(server, tmp_path / "b", asset)
         finally:
-            connection.execute("SELECT lo_unlink(%s)", row)
+            connection.execute("DROP TABLE torture.huge")
 
-    assert [asset.obstacle for asset in assets if asset.obstacle] == [
-        "1 large objects (pg_largeobject): not exported by this version"
-    ]
+    assert not wrong(findings(bundle.root, "torture.huge"))
+
+
+NAMES = (
+    'guillemet " double', "apostrophe '", "saut\nde\nligne", "tab\t", "..", "/etc/passwd", "select", "é" * 31,
+    "🙂" * 15, "point.point", "%s %(x)s {y}", "--", "$1", "\\", " espace ", "A", "a",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("schema", ["..", 'sc"h é\n/x'])
+def test_hostile_names_leave_and_damage_is_named_by_them(server: PostgresServer, tmp_path: Path, schema: str) -> None:
+    def quoted(name: str) -> str:
+        return '"' + name.replace('"', '""') + '"'
+
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {quoted(schema)}")  # type: ignore[arg-type]
+        try:
+            for name in NAMES:
+                columns = ", ".join(f"{quoted(one)} text" for one in NAMES)
+                table = f"{quoted(schema)}.{quoted(name)}"
+                connection.execute(f"CREATE TABLE {table} ({columns})")  # type: ignore[arg-type]
+                connection.execute(f"INSERT INTO {table} VALUES ('x')")  # type: ignore[arg-type]  # noqa: S608
+            bundle, refused = export(exporter(server), tmp_path / "b")
+        finally:
+            connection.execute(f"DROP SCHEMA {quoted(schema)} CASCADE")  # type: ignore[arg-type]
+    hostile = [asset for asset in bundle.assets if asset.kind is Kind.TABLE and not asset.name.startswith("torture.")]
+    bundle.check()
+
+    assert not refused
+    assert len(hostile) == len(NAMES)
+    assert not any(wrong(findings(bundle.root, asset.name)) for asset in hostile)
+
+
+def test_a_column_that_may_not_be_read_is_named(server: PostgresServer, tmp_path: Path) -> None:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE torture.paie (id int, nom text, salaire int)")
+        connection.execute("GRANT SELECT (id, nom) ON torture.paie TO exit_reader")
+        try:
+            _, refused = export(exporter(server, user="exit_reader"), tmp_path / "b")
+        finally:
+            connection.execute("DROP TABLE torture.paie")
+
+    assert refused["torture.paie"].message == "table torture.paie: SELECT denied to exit_reader on column salaire"
+
+
+def test_a_partition_that_may_not_be_read_alone_is_read_through_its_parent(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("REVOKE SELECT ON torture.mesures_b0 FROM exit_reader")
+        source = exporter(server, user="exit_reader", part_rows=400)
+        asset = next(one for one in source.discover() if one.name == "torture.mesures")
+        try:
+            with BundleWriter(tmp_path / "b") as writer:
+                source.export(asset, writer)
+                writer.put_witness(asset, source.witness(asset))
+                writer.close_asset(asset, exporter="test", at=AT)
+                bundle = writer.finish(about={"tool": "test"}, at=AT)
+        finally:
+            connection.execute("GRANT SELECT ON torture.mesures_b0 TO exit_reader")
+            source.close()
+
+    assert [pq.read_metadata(part).num_rows for part in bundle.parts(asset, "part-?????.parquet")] == [400, 400, 200]
+    assert not wrong(findings(bundle.root, asset.name))
+
+
+def test_row_level_security_on_a_partition_alone_hides_nothing(server: PostgresServer, tmp_path: Path) -> None:
+    """Through the parent the partition's own policies do not apply; read alone, the leaf would refuse."""
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE torture.mesures_x ENABLE ROW LEVEL SECURITY")
+        try:
+            bundle, refused = export(exporter(server, user="exit_reader"), tmp_path / "b")
+        finally:
+            connection.execute("ALTER TABLE torture.mesures_x DISABLE ROW LEVEL SECURITY")
+
+    assert "torture.mesures" not in refused
+    assert Bundle.open(bundle.root).document(asset_of(bundle.root, "torture.mesures"), "table.json")["rows"] == 1000
+
+
+def test_no_more_connections_means_fewer_readers_and_no_failure(
+    server: PostgresServer, wide: str, tmp_path: Path
+) -> None:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("ALTER ROLE exit_reader CONNECTION LIMIT 1")
+        connection.execute("GRANT SELECT ON torture.large TO exit_reader")
+        source = exporter(server, user="exit_reader", workers=4, **RANGES)
+        try:
+            asset = next(one for one in source.discover() if one.name == wide)
+            with BundleWriter(tmp_path / "b") as writer:
+                source.export(asset, writer)
+                assert writer.has(f"{asset.folder}/table.json")
+        finally:
+            source.close()
+            connection.execute("ALTER ROLE exit_reader CONNECTION LIMIT -1")
 
 
 # --- openness ----------------------------------------------------------------------------------------------------
