@@ -325,6 +325,7 @@ def test_a_careless_plugin_cannot_put_a_password_into_the_plan(file: Path) -> No
 FAULTS = [
     # what is written, what stands there instead, the line, what is said
     ("version = 1", "version = 2", 1, "version: found 2; allowed: 1"),
+    ("version = 1", 'version = "1"', 1, "version: found '1'; allowed: 1; without the quotes"),
     ("version = 1", "", 1, "version: required, and missing"),
     ('customer = "Alpes SAS"\n', "", 3, "contract.customer: required, and missing"),
     ('title = "Hosting of the shop"', 'title = " "', 4, "contract.title: found ' '; allowed: text that is not blank"),

@@ -177,6 +177,8 @@ def unknown_key(path: KeyPath, known: Iterable[str]) -> str:
 
 def did_you_mean(found: object, words: Sequence[str]) -> str:
     near = difflib.get_close_matches(str(found)[:200], words, n=1) if isinstance(found, str) else []
+    if near == [found]:  # "1" in quotes where the number 1 is meant
+        return "; without the quotes"
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
