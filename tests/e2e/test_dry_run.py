@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -56,14 +57,15 @@ def test_a_run_interrupted_in_every_phase_is_finished_by_the_same_command(
     plan = plan_with(vendor, tmp_path, "DEMO-2026", "KILL-2026", prefix=f"interrupted-{first.name}".lower())
     into = tmp_path / "run"
     command = ["dry-run", str(plan), "--into", str(into), "--lang", "en"]
-    signals = [first, signal.SIGINT if first is signal.SIGKILL else signal.SIGKILL] * 2
+    signals = [first, signal.SIGINT if first is signal.SIGKILL else signal.SIGKILL] * 3
     kept: dict[Path, int] = {}
-    for phase, how in zip(["inventory", "export", "ship", "rerun"], signals, strict=True):
+    for phase, how in zip(["inventory", "export", "ship", "rerun", "evidence"], signals, strict=False):
         process = subprocess.Popen(
-            [*REVERSIBLE, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
+            [*REVERSIBLE, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
+        )  # fmt: skip
         wait_for(into, phase, process)
-        process.send_signal(how)
+        os.killpg(process.pid, how)  # a terminal's Ctrl-C reaches every process of the group
         said = process.communicate(timeout=60)[1]
 
         assert process.returncode == (-signal.SIGKILL if how is signal.SIGKILL else 130), said
@@ -80,7 +82,13 @@ def test_a_run_interrupted_in_every_phase_is_finished_by_the_same_command(
     assert done.returncode == 0, done.stdout + done.stderr
     for path, written in kept.items():
         assert path.stat().st_mtime_ns == written, f"{path} was written again"
+    assert half_written(into) == []
     assert files_with_secrets(into) == []
+
+
+def half_written(root: Path) -> list[Path]:
+    """What an interrupted step leaves, and a finished run must not hold."""
+    return [path for path in root.rglob("*") if path.suffix in (".tmp", ".partial") or path.name.startswith("draft-")]
 
 
 def files_with_secrets(root: Path) -> list[Path]:
@@ -107,6 +115,7 @@ def wait_for(into: Path, phase: str, process: subprocess.Popen[str]) -> None:
         "export": lambda: len(list((into / "bundle.partial").rglob("witness.json"))) > 3,
         "ship": lambda: (into / "bundle").exists(),
         "rerun": lambda: "shipped" in (into / "run/journal.jsonl").read_text() and (into / "destination").exists(),
+        "evidence": lambda: any((into / "run").glob("draft-*")),
     }
     deadline = time.monotonic() + 120
     while not signs[phase]():
@@ -145,6 +154,63 @@ def test_a_table_that_may_not_be_read_is_named_and_the_rest_goes_on(live: tuple[
     assert "GRANT SELECT" in done.stderr
     assert by_clause["DAT-03"] == "FAILED"
     assert by_clause["DAT-04"] != "PROVEN"
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="a small disk is mounted in a namespace of its own")
+@pytest.mark.parametrize("kibibytes", [8, 200, 600, 1_000, 1_400])
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on_where_there_is_room(
+    vendor: Path, tmp_path: Path, kibibytes: int
+) -> None:
+    """The disk fills up at the seal, the export, the way back from the storage, the evidence and the reports."""
+    text = vendor.read_text(encoding="utf-8")
+    start, end = text.index("[source.documents]"), text.index("[destination]")
+    small = tmp_path / "exit-plan.toml"
+    one = 'include = ["boutique.avis"]\npg_dump = '
+    small.write_text(
+        (text[:start] + text[end:]).replace("pg_dump = ", one).replace("sortie/essai", f"sortie/full-{kibibytes}"),
+        encoding="utf-8",
+    )
+    command = shlex.join([*REVERSIBLE, "dry-run", str(small), "--into", "run", "--lang", "en"])
+    script = f"""
+        mkdir {tmp_path}/disk && mount -t tmpfs -o size={kibibytes}k tmpfs {tmp_path}/disk || exit 99
+        cd {tmp_path}/disk
+        {command} > {tmp_path}/first.out 2> {tmp_path}/first.err; echo $? > {tmp_path}/first
+        test -e run/evidence; echo $? > {tmp_path}/sealed
+        mount -o remount,size=40000k {tmp_path}/disk
+        {command} > {tmp_path}/again.out 2> {tmp_path}/again.err; echo $? > {tmp_path}/again
+        find run -name '*.tmp' -o -name '*.partial' -o -name 'draft-*' > {tmp_path}/left
+    """
+    as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    done = subprocess.run(["unshare", *as_root, "--mount", "sh", "-c", script], check=False, timeout=600)
+    if done.returncode == 99:
+        pytest.skip("no disk can be mounted here")
+
+    said = [line for line in (tmp_path / "first.err").read_text().splitlines() if not re.search(r"\d s$", line)]
+    assert (tmp_path / "first").read_text().strip() == "6", said
+    assert len(said) == 2, said
+    assert "no space left" in said[0]
+    assert said[1].startswith("  try: ")
+    assert (tmp_path / "sealed").read_text().strip() == "1"
+    assert (tmp_path / "again").read_text().strip() == "1", (tmp_path / "again.err").read_text()  # tables unlisted
+    assert (tmp_path / "left").read_text() == ""
+
+
+def test_a_plan_that_leaves_everything_out_is_inconclusive_and_proves_no_content(vendor: Path, tmp_path: Path) -> None:
+    nothing = 'exclude = [{ pattern = "*", reason = "none of it" }]\npg_dump = '
+    text = vendor.read_text(encoding="utf-8")
+    plan = tmp_path / "exit-plan.toml"
+    start, end = text.index("[source.documents]"), text.index("[destination]")
+    plan.write_text(
+        (text[:start] + text[end:]).replace("pg_dump = ", nothing).replace("sortie/essai", "sortie/nothing"),
+        encoding="utf-8",
+    )
+    done = reversible("dry-run", plan, "--into", tmp_path / "run", "--json")
+    verdicts = json.loads(done.stdout)
+
+    assert done.returncode == 3, done.stderr
+    assert verdicts["level"] == "N2"
+    proven = {one["id"] for one in verdicts["clauses"] if one["verdict"] == "PROVEN"}
+    assert proven <= {"GOV-02", "GOV-06"}  # sealed before, and re-checkable: true of an empty run too
 
 
 def test_a_plan_runs_every_night_into_the_same_storage(vendor: Path, tmp_path: Path) -> None:
