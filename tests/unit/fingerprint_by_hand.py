@@ -81,7 +81,9 @@ def words(challenge: str, family: str, value: Any) -> tuple[str, int, int]:
 
 def unscaled(value: str, scale: int) -> int:
     sign, digits, exponent = Decimal(value).as_tuple()
-    whole = int("".join(map(str, digits))) * 10 ** (int(exponent) + scale)
+    shift = int(exponent) + scale
+    whole = int("".join(map(str, digits)))
+    whole = whole * 10**shift if shift >= 0 else whole // 10**-shift  # a vector's value has no more digits than fit
     return -whole if sign else whole
 
 

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from reversible.fingerprint.families import parse
-from reversible.fingerprint.mixing import LANES, Words, cell, mix_into, one_cell, seed
+from reversible.fingerprint.mixing import LANES, Counts, Words, cell, mix_into, one_cell, seed
 from reversible.fingerprint.plan import Column, Plan
 from reversible.fingerprint.sketch import TOP_SHIFT, TOPS, Layout, places
 from reversible.fingerprint.words import Encoded
 
 _BLOCK = 1 << 13  # words that stay in the processor's nearest cache through the passes of a mix
+_SCATTER = 1 << 16
 _RANGE = 1 << 13  # integers in a range up to this are hashed once each and looked up
 
 
@@ -49,13 +49,13 @@ def hash_column(encoded: Encoded, seeds: Seeds, cells: Words, sums: Words) -> Wo
     encoded = _looked_up(encoded)
     found = np.zeros(LANES, np.uint64)
     for lane in range(LANES):
-        hashed = _hashed(encoded, seeds, lane)
+        one = hashed(encoded, seeds, lane)
         if encoded.index is not None:
-            hashed = hashed[encoded.index]
-        np.add(sums[lane], hashed, out=sums[lane])
-        found[lane] = hashed.sum(dtype=np.uint64)
+            one = one.take(encoded.index)
+        np.add(sums[lane], one, out=sums[lane])
+        found[lane] = one.sum(dtype=np.uint64)
         if lane == 0:
-            cells[:] = hashed
+            cells[:] = one
     return found
 
 
@@ -75,7 +75,8 @@ def _looked_up(encoded: Encoded) -> Encoded:
     return Encoded(low, index=values - np.int64(first))
 
 
-def _hashed(encoded: Encoded, seeds: Seeds, lane: int) -> Words:
+def hashed(encoded: Encoded, seeds: Seeds, lane: int) -> Words:
+    """The cells of one lane; of a dictionary, its entries'."""
     low, high = encoded.low, encoded.high
     found = np.empty(len(low), np.uint64)
     for start in range(0, len(low), _BLOCK):
@@ -105,50 +106,41 @@ def buckets(plan: Plan, cells: Words, rows: Words) -> Words:
     return mix_into(by, None) >> np.uint64(64 - plan.bits)
 
 
-@dataclass(frozen=True)
-class Groups:
-    """Rows by group: `order` sorts them, group `present[n]` begins at `starts[n]` of the order."""
+class NumpySums:
+    """The grids and the sketch in the making; a field at a time, since `np.add.at` is fast on one dimension only."""
 
-    order: npt.NDArray[np.int64]
-    starts: npt.NDArray[np.int64]
-    present: npt.NDArray[np.int64]
-    counts: npt.NDArray[np.int64]
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._counts = np.zeros(plan.buckets, np.int64)
+        self._fine = np.zeros(plan.buckets, np.uint64)
+        self._coarse = np.zeros((len(plan.columns), plan.buckets >> plan.coarse_shift), np.uint64)
+        self._sketch = np.zeros((Layout.of(plan).width, plan.sketch), np.uint64)
 
-    @classmethod
-    def of(cls, at: Words, groups: int) -> "Groups":
-        narrow = at.astype(np.uint8 if groups <= 1 << 8 else np.uint16 if groups <= 1 << 16 else np.uint32)
-        counts = np.bincount(at.astype(np.int64), minlength=groups)
-        present = np.flatnonzero(counts)
-        return cls(narrow.argsort(kind="stable"), (np.cumsum(counts) - counts)[present], present, counts)
+    hash_column = staticmethod(hash_column)
+    mix_rows = staticmethod(mix_rows)
 
-    def sums(self, values: Words) -> Words:
-        """The sum of each present group."""
-        return np.add.reduceat(values.take(self.order), self.starts)
+    def add(self, at: Words, rows: Words, cells: Words, keys: Words) -> None:
+        for start in range(0, len(rows), _SCATTER):
+            part = slice(start, start + _SCATTER)
+            bucket = at[part].astype(np.int64)
+            self._counts += np.bincount(bucket, minlength=self._plan.buckets)
+            np.add.at(self._fine, bucket, rows[part])
+            bucket >>= self._plan.coarse_shift
+            for n in range(len(cells)):
+                np.add.at(self._coarse[n], bucket, cells[n, part])
+            if self._plan.sketch:
+                self._add_images([rows[part], *cells[:, part], *keys[:, part]])
 
+    def grids(self) -> tuple[Counts, Words, Words, Words]:
+        coarse, sketch = (np.ascontiguousarray(one.T) for one in (self._coarse, self._sketch))
+        return self._counts, self._fine, coarse, sketch
 
-def add_grids(plan: Plan, at: Words, rows: Words, cells: Words, counts: npt.NDArray[np.int64], fine: Words,
-              coarse: Words) -> None:  # fmt: skip
-    """Add the rows to both grids. Shapes: counts, fine (buckets,); coarse (columns, coarse buckets)."""
-    groups = Groups.of(at, plan.buckets)
-    counts += groups.counts
-    fine[groups.present] += groups.sums(rows)
-    parent = groups.present >> plan.coarse_shift
-    first = np.flatnonzero(np.concatenate([[True], parent[1:] != parent[:-1]]))
-    wide = Groups(groups.order, groups.starts[first], parent[first], groups.counts)
-    for n in range(len(plan.columns)):
-        coarse[n, wide.present] += wide.sums(cells[n])
-
-
-def add_sketch(plan: Plan, rows: Words, cells: Words, keys: Sequence[Words], sketch: Words) -> None:
-    """Add the rows' images to the sketch. Shape of `sketch`: (width, cells)."""
-    values = [rows, *cells, *keys]
-    tops = [np.zeros(len(rows), np.uint64) for _ in range(Layout.of(plan).width - 1 - len(values))]
-    for n, value in enumerate(values):
-        tops[n // TOPS] |= value >> np.uint64(TOP_SHIFT) << np.uint64(8 * (n % TOPS))
-    size = plan.sketch // 3
-    for n, at in enumerate(places(rows, plan.sketch)):
-        groups = Groups.of(at - np.uint64(n * size), size)
-        here = sketch[:, n * size : (n + 1) * size]
-        here[0] += groups.counts.astype(np.uint64)
-        for field, value in enumerate([*values, *tops], start=1):
-            here[field, groups.present] += groups.sums(value)
+    def _add_images(self, values: Sequence[Words]) -> None:
+        tops = np.zeros((len(self._sketch) - 1 - len(values), len(values[0])), np.uint64)
+        for n, value in enumerate(values):
+            tops[n // TOPS] |= value >> np.uint64(TOP_SHIFT) << np.uint64(8 * (n % TOPS))
+        for at in places(values[0], self._plan.sketch):
+            where = at.astype(np.int64)
+            self._sketch[0] += np.bincount(where, minlength=self._plan.sketch).astype(np.uint64)
+            for field, value in enumerate([*values, *tops], start=1):
+                np.add.at(self._sketch[field], where, value)

@@ -5,14 +5,14 @@ any number of machines.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 
-from reversible.fingerprint import scatter
+from reversible.fingerprint import accelerator, scatter
 from reversible.fingerprint.families import Family, parse
 from reversible.fingerprint.mixing import LANES, Counts, Words, mix
 from reversible.fingerprint.plan import Cells, Column, Plan
@@ -20,7 +20,8 @@ from reversible.fingerprint.sketch import Sketch
 from reversible.fingerprint.words import Encoded, encode, text_words
 
 _GRIDS = ("counts", "sums", "coarse")
-_BLOCK_ROWS = 1 << 16
+_BATCH_ROWS = 1 << 16  # rows whose words are made at a time
+_BLOCK_ROWS = 1 << 16  # rows whose hashes are made and added up at a time
 
 
 @dataclass(frozen=True)
@@ -136,74 +137,89 @@ class TableFingerprint:
                 raise ValueError("the fingerprint's sketch does not add up to its sums")
 
 
-@dataclass(frozen=True)
-class Hashed:
-    """One batch's hashes in lane 0: `rows` (rows,), `cells` (columns, rows) in the order of the plan's columns."""
-
-    rows: Words
-    cells: Words
-
-
 class Accumulator:
-    """Adds batches up in place: what `fingerprint` does, for a caller who has them one by one."""
+    """Adds batches up in place: what `fingerprint` does, for a caller who has them one by one.
 
-    def __init__(self, plan: Plan) -> None:
+    Args:
+        plan: What both sides agreed on.
+        engine: The code that adds up; every one gives the same sums.
+    """
+
+    def __init__(self, plan: Plan, engine: accelerator.Choice = "auto") -> None:
         self.plan = plan
-        self._found: TableFingerprint = TableFingerprint.empty(plan)
-        self._coarse = np.zeros(self._found.coarse.shape[::-1], np.uint64)
-        self._sketch = np.zeros(self._found.sketch.words.shape[::-1] if self._found.sketch else (0, 0), np.uint64)
+        self._engine = engine
+        self._states: dict[str, accelerator.Sums] = {}
         self._seeds = [scatter.Seeds.of(plan.challenge, column) for column in plan.columns]
         self._families = [parse(column.family) for column in plan.columns]
+        self._keys = plan.key_places if plan.sketch else ()
+        self._cells = np.empty((len(plan.columns), _BLOCK_ROWS), np.uint64)
         self._rows = 0
+        self._total = np.zeros(LANES, np.uint64)
+        self._columns = np.zeros((len(plan.columns), LANES), np.uint64)
 
-    def add(self, batch: Mapping[str, Cells], rows: int | None = None) -> Hashed:
+    def add(self, batch: Mapping[str, Cells], rows: int | None = None) -> Words:
         """Add a batch, which maps every column of the plan to its cells. `rows` is needed when there is no column.
+
+        Returns:
+            The rows' hashes in lane 0, shape (rows,): equal rows, equal hashes.
 
         Raises:
             ValueError: a column has another length, or values of another family.
         """
         if rows is None:
             rows = len(next(iter(batch.values())).values)
-        for column in self.plan.columns:
-            if len(batch[column.name].values) != rows:
-                raise ValueError(
-                    f"column {column.name} has {len(batch[column.name].values)} values in a batch of {rows} rows"
+        columns = [batch[column.name] for column in self.plan.columns]
+        for column, cells in zip(self.plan.columns, columns, strict=True):
+            if len(cells.values) != rows:
+                raise ValueError(f"column {column.name} has {len(cells.values)} values in a batch of {rows} rows")
+        state = self._state((self._rows + rows) * len(columns))
+        hashes = np.empty(rows, np.uint64)
+        for first in range(0, rows, _BATCH_ROWS):
+            count = min(_BATCH_ROWS, rows - first)
+            encoded = [
+                encoded_cells(_cut(cells, first, count), one, self.plan.challenge)
+                for cells, one in zip(columns, self._families, strict=True)
+            ]
+            keys = np.array([word for n in self._keys for word in encoded[n].shown()], np.uint64).reshape(-1, count)
+            for start in range(0, count, _BLOCK_ROWS):
+                size = min(_BLOCK_ROWS, count - start)
+                block = [one.cut(start, size) for one in encoded]
+                hashes[first + start : first + start + size] = self._add(
+                    state, block, keys[:, start : start + size], size
                 )
-        hashed = Hashed(np.empty(rows, np.uint64), np.empty((len(self.plan.columns), rows), np.uint64))
-        for start in range(0, rows, _BLOCK_ROWS):
-            count = min(_BLOCK_ROWS, rows - start)
-            block = Hashed(hashed.rows[start : start + count], hashed.cells[:, start : start + count])
-            self._add([_cut(batch[column.name], start, count) for column in self.plan.columns], block)
-        return hashed
+        self._rows += rows
+        return hashes
 
     def result(self) -> TableFingerprint:
         """The fingerprint of all batches so far."""
-        one = self._found
-        sketch = Sketch(self.plan, np.ascontiguousarray(self._sketch.T)) if self.plan.sketch else None
-        return TableFingerprint(
-            self.plan, self._rows, one.total.copy(), one.columns.copy(), one.counts.copy(), one.sums.copy(),
-            np.ascontiguousarray(self._coarse.T), sketch,
-        )  # fmt: skip
+        empty: TableFingerprint = TableFingerprint.empty(self.plan)
+        sketch = empty.sketch.words if empty.sketch else np.zeros((0, 0), np.uint64)
+        for state in self._states.values():
+            counts, sums, coarse, cells = state.grids()
+            empty.counts[:] += counts
+            empty.sums[:] += sums
+            empty.coarse[:] += coarse
+            if empty.sketch:
+                sketch += cells
+        return replace(empty, rows=self._rows, total=self._total.copy(), columns=self._columns.copy())
 
-    def _add(self, batch: Sequence[Cells], block: Hashed) -> None:
-        plan, found, cells = self.plan, self._found, block.cells
-        rows = len(block.rows)
+    def _add(self, state: accelerator.Sums, block: Sequence[Encoded], keys: Words, rows: int) -> Words:
+        """Hash a block of rows and add it up. Its cells lie in one piece of memory that all blocks share."""
+        cells = self._cells[:, :rows]
         sums = np.zeros((LANES, rows), np.uint64)
-        keys: dict[int, tuple[Words, Words]] = {}
-        for n, one in enumerate(batch):
-            encoded = encoded_cells(one, self._families[n], plan.challenge)
-            found.columns[n] += scatter.hash_column(encoded, self._seeds[n], cells[n], sums)
-            if plan.sketch and n in plan.key_places:
-                keys[n] = encoded.shown()
-        scatter.mix_rows(sums)
-        block.rows[:] = sums[0]
-        found.total[:] += sums.sum(axis=1, dtype=np.uint64)
-        at = scatter.buckets(plan, cells, sums[0])
-        scatter.add_grids(plan, at, sums[0], cells, found.counts, found.sums, self._coarse)
-        if plan.sketch:
-            listed = [word for n in plan.key_places for word in keys[n]]
-            scatter.add_sketch(plan, sums[0], cells, listed, self._sketch)
-        self._rows += rows
+        for n, encoded in enumerate(block):
+            self._columns[n] += state.hash_column(encoded, self._seeds[n], cells[n], sums)
+        state.mix_rows(sums)
+        self._total += sums.sum(axis=1, dtype=np.uint64)
+        hashes: Words = sums[0]
+        state.add(scatter.buckets(self.plan, cells, hashes), hashes, cells, keys)
+        return hashes
+
+    def _state(self, cells: int) -> accelerator.Sums:
+        name = accelerator.choose(self.plan, cells, self._engine)
+        if name not in self._states:
+            self._states[name] = accelerator.sums(self.plan, name)
+        return self._states[name]
 
 
 def fingerprint(

@@ -1,11 +1,9 @@
 """What are the two words of a text or of bytes? XXH3-128, seeded; three ways to it, one result.
 
-A repeated value of a dictionary is hashed once. Many values go through polars-hash where it is installed (extra
-`fast`), else one by one through `xxhash`.
+One by one through `xxhash`; many at once through numba's loops where they are loaded, or through polars-hash where it
+is installed (extra `fast`).
 """
 
-import importlib
-import importlib.util
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
@@ -14,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+from reversible.fingerprint import loading
 from reversible.fingerprint.mixing import Words
 
 _WORD = (1 << 64) - 1
@@ -31,6 +30,8 @@ def hash_one(data: bytes, seed: int) -> tuple[int, int]:
 
 def hash_values(values: pa.Array, seed: int) -> tuple[Words, Words]:
     """The words of each text or binary value of a plain array; what stands for a NULL counts for nothing."""
+    if loading.loaded_kernels() is not None:
+        return by_numba(values, seed)
     hasher = polars_hasher() if len(values) >= _MANY else None
     return (hasher or by_xxhash)(values, seed)
 
@@ -43,13 +44,38 @@ def by_xxhash(values: pa.Array, seed: int) -> tuple[Words, Words]:
     return (low[at], high[at]) if len(low) else (np.zeros(len(values), np.uint64), np.zeros(len(values), np.uint64))
 
 
+def by_numba(values: pa.Array, seed: int) -> tuple[Words, Words]:
+    """Up to 128 bytes by our own loop, longer values one by one.
+
+    Raises:
+        ModuleNotFoundError: there is no numba, or no safe place for its cache.
+    """
+    loops = loading.kernels()
+    if loops is None:
+        raise ModuleNotFoundError("numba is not installed (extra `fast`), or has no folder that only we may write")
+    if not (pa.types.is_string(values.type) or pa.types.is_binary(values.type)):
+        values = values.cast(pa.large_binary())
+    low, high = np.zeros(len(values), np.uint64), np.zeros(len(values), np.uint64)
+    _, places, data = values.buffers()
+    if places is None or not len(values):
+        return low, high
+    width = "<i4" if pa.types.is_string(values.type) or pa.types.is_binary(values.type) else "<i8"
+    start = values.offset * np.dtype(width).itemsize
+    offsets = np.frombuffer(places, width, len(values) + 1, start).astype(np.int64)
+    octets = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8)
+    if loops[1].xxh3_128(octets, offsets, np.uint64(seed), low, high):
+        for n in np.flatnonzero(np.diff(offsets) > loops[1].MOST):
+            low[n], high[n] = hash_one(octets[offsets[n] : offsets[n + 1]].tobytes(), seed)
+    return low, high
+
+
 @lru_cache(maxsize=1)
 def polars_hasher() -> Hasher | None:
     """polars-hash, when it is installed and gives what `xxhash` gives."""
-    if importlib.util.find_spec("polars_hash") is None:
+    found = loading.polars()
+    if found is None:
         return None
-    polars = importlib.import_module("polars")
-    polars_hash = importlib.import_module("polars_hash")
+    polars, polars_hash = found
 
     def hash_many(values: pa.Array, seed: int) -> tuple[Words, Words]:
         series = polars.from_arrow(values.cast(pa.large_binary()))
