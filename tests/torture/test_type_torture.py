@@ -36,6 +36,7 @@ def texts(database: Database) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("major", MAJORS)
 def test_every_value_of_every_type_comes_back(postgres_of: ServerOf, major: int, tmp_path: Path) -> None:
     source, target = Database(postgres_of(major)), Database(postgres_of(major))

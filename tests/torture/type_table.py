@@ -1,7 +1,7 @@
 """Which PostgreSQL types, and which of their values, have been lost on some way out?
 
 One readable table: each type as DDL writes it, its values as its input function reads them (None is NULL), and what
-must be there first. `sql(major)` makes of it a script: a table per type, and one per type for its arrays.
+must be there first. `script` makes SQL of it: a table per type, with arrays of it beside its values.
 """
 
 from collections.abc import Iterator
@@ -234,32 +234,30 @@ def known(major: int, has: frozenset[str]) -> list[Type]:
     return [one for one in TYPES if one.since <= major and (not one.needs or one.needs in has)]
 
 
-def script(types: list[Type], major: int) -> Iterator[str]:
-    """The SQL, one statement each: extensions, SETUP, and per type its table of values and its table of arrays."""
+def script(types: list[Type], major: int, *, arrays: bool = True) -> Iterator[str]:
+    """The SQL, one statement each: extensions, SETUP, a table per type: column v its values, column a arrays of it."""
     yield "CREATE SCHEMA t"
     for extension in sorted({one.needs for one in types} & set(EXTENSIONS)):
         yield f"CREATE EXTENSION {extension} WITH SCHEMA public"
     yield SETUP
     for one in types:
         name = _quoted(one.slug)
-        yield f"CREATE TABLE t.{name} (id integer PRIMARY KEY, v {one.ddl})"
+        array = f", a {one.array or one.ddl + '[]'}" if arrays and one.array != "-" else ""
+        yield f"CREATE TABLE t.{name} (id integer PRIMARY KEY, v {one.ddl}{array})"
         for n, text in enumerate(one.texts(major), 1):
             yield f"INSERT INTO t.{name} VALUES ({n}, {'NULL' if text is None else _literal(text)})"  # noqa: S608
-        if one.array != "-":
+        if array:
             yield from _arrays(one, name)
 
 
 def _arrays(one: Type, name: str) -> Iterator[str]:
-    """NULL inside, none, another lower bound, two dimensions, nothing but NULL, NULL itself."""
-    array = one.array or f"{one.ddl}[]"
-    arrays = _quoted(f"{one.slug}[] of all")
-    yield f"CREATE TABLE t.{arrays} (id integer PRIMARY KEY, v {array})"
-    values = ["'{}'", "'{NULL}'", "NULL"]
+    """None, nothing but NULL, NULL inside, another lower bound in two dimensions."""
+    values = ["'{}'", "'{NULL}'"]
     if one.ddl != "t.list":  # an array of arrays is one array
-        values.append(f"(SELECT array_agg(v ORDER BY id) FROM t.{name})")  # noqa: S608
+        values.append(f"(SELECT array_agg(v ORDER BY id) FROM t.{name} WHERE id < 100)")  # noqa: S608
         values.append(f"array_fill((SELECT v FROM t.{name} ORDER BY id LIMIT 1), ARRAY[2, 2], ARRAY[-1, 3])")  # noqa: S608
-    for n, value in enumerate(values, 1):
-        yield f"INSERT INTO t.{arrays} SELECT {n}, {value}"
+    for n, value in enumerate(values, 101):
+        yield f"INSERT INTO t.{name} (id, a) SELECT {n}, {value}"
 
 
 def _quoted(name: str) -> str:
