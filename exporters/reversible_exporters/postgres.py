@@ -5,6 +5,7 @@ by `pg_dump` on the same snapshot. Witness: the same snapshot read again through
 our own code, fingerprinted under a challenge drawn after the export; and totals that the server computes itself.
 """
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from reversible.assets import Asset, Kind
+from reversible.bundle.writer import json_bytes
 from reversible.errors import SourceError
 from reversible.interfaces import Reachability, Witness
 from reversible.secrets import Secret, Text
@@ -124,7 +126,9 @@ class PostgresExporter:
             return
         if asset.kind is Kind.DATABASE:
             into.discard(asset)
-            self._export_schema(session, asset, into)
+            for name, content in self._schema(session, asset).items():
+                with into.part(f"{asset.folder}/{name}") as stream:
+                    stream.write(content)
         else:
             postgres_table.export(
                 self._pool, self._table(session, asset), asset, into, part_bytes=self._part_bytes,
@@ -133,14 +137,18 @@ class PostgresExporter:
         self._exported[asset.id] = session
 
     def stands(self, asset: Asset, into: "BundleWriter") -> bool:
-        """Whether each part of a table holds what this snapshot sees too; the schema is exported anew.
+        """Whether each part of a table holds what this snapshot sees too, and the schema's dump is the same.
 
         Raises:
             SourceError: the server refused this asset, or went away.
         """
-        if asset.kind is not Kind.TABLE:
-            return False
-        table = self._table(self._pool.session, asset)
+        session = self._pool.session
+        if asset.kind is Kind.DATABASE:
+            return all(
+                into.digest(f"{asset.folder}/{name}") == hashlib.sha256(content).hexdigest()
+                for name, content in self._schema(session, asset).items()
+            )
+        table = self._table(session, asset)
         return postgres_table.stands(self._pool, table, asset, into, part_bytes=self._part_bytes)
 
     def witness(self, asset: Asset) -> Witness:
@@ -210,7 +218,8 @@ class PostgresExporter:
 
     # --- the schema --------------------------------------------------------------------------------------------
 
-    def _export_schema(self, session: Session, asset: Asset, into: "BundleWriter") -> None:
+    def _schema(self, session: Session, asset: Asset) -> dict[str, bytes]:
+        """The database's files, by name."""
         program = postgres_dump.find(self.settings.pg_dump)
         postgres_dump.require(program, session.major)
         with session.reading(f"database {asset.name}"):
@@ -220,13 +229,9 @@ class PostgresExporter:
             program, parameters(self._url), self._password, snapshot=session.snapshot,
             without=[table.name for table in closed],
         )  # fmt: skip
-        with into.part(f"{asset.folder}/schema.sql") as stream:
-            stream.write(sql)
         limits = [f"table {table.name} is not in schema.sql: SELECT denied to {session.role}" for table in closed]
-        into.put_json(
-            f"{asset.folder}/database.json",
-            {
-                "format": "reversible-database/1", "source_type": "postgresql", "name": session.database,
-                "server_version": session.version, "encoding": session.encoding, "limitations": limits, **document,
-            },
-        )  # fmt: skip
+        described = {
+            "format": "reversible-database/1", "source_type": "postgresql", "name": session.database,
+            "server_version": session.version, "encoding": session.encoding, "limitations": limits, **document,
+        }  # fmt: skip
+        return {"schema.sql": sql, "database.json": json_bytes(described)}

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
@@ -134,6 +135,27 @@ class PostgresServer:
 
     close = stop
 
+    def kill(self) -> None:
+        """SIGKILL, the server and every process of it: a crash, after which `restart` recovers."""
+        process, self._process = self._process, None
+        assert process is not None  # noqa: S101 - it was started
+        family = [process.pid, *_children(process.pid)]
+        for one in family:
+            with suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
+        process.wait()
+
+    def restart(self) -> None:
+        """Start it again after `kill` or `stop`, with the data and on the port that it had.
+
+        Raises:
+            SourceError: it does not start.
+        """
+        data = self.directory.absolute() / "data"
+        (data / "postmaster.pid").unlink(missing_ok=True)  # whoever it names was killed above
+        self._start_postgres(_Account.suitable(data.parent, self._programs), data, port=self.port)
+        atexit.register(self.stop)
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -142,10 +164,10 @@ class PostgresServer:
 
     # --- helpers -----------------------------------------------------------------------------------------------
 
-    def _start_postgres(self, account: "_Account", data: Path) -> None:
+    def _start_postgres(self, account: "_Account", data: Path, *, port: int = 0) -> None:
         log = self.directory / "postgres.log"
         for attempt in range(_ATTEMPTS):
-            self.port = _free_port(self.host)
+            self.port = port or _free_port(self.host)
             settings = {
                 "listen_addresses": self.host, "port": str(self.port), "unix_socket_directories": "",
                 "max_connections": "40", "shared_buffers": "64MB",
@@ -286,6 +308,12 @@ def _environment() -> dict[str, str]:
     """Ours, without the settings that would lead PostgreSQL's programs elsewhere."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))}
     return {**kept, "LANG": "C", "TZ": "UTC"}
+
+
+def _children(process_id: int) -> list[int]:
+    """Linux: the processes that it started, and theirs."""
+    listed = Path(f"/proc/{process_id}/task/{process_id}/children").read_text(encoding="ascii").split()
+    return [one for child in map(int, listed) for one in (child, *_children(child))]
 
 
 def _free_port(host: str) -> int:

@@ -113,6 +113,13 @@ class _S3Server:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
 
+    def kill(self) -> None:
+        """SIGKILL, the server and its guard: a crash; `start` brings it back with its data, at another address."""
+        process, self._process = self._process, None
+        if process is not None:
+            _kill_group(process)
+        self.stop()
+
     def __enter__(self) -> Self:
         self.start()
         return self

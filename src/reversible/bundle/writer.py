@@ -67,6 +67,10 @@ class BundleWriter:
         """Whether the part is there already, whole."""
         return path in self._parts
 
+    def digest(self, path: str) -> str:
+        """The SHA-256 of a part that is there, whole; empty when it is not."""
+        return self._parts.get(path, "")
+
     @contextmanager
     def part(self, path: str) -> Iterator[IO[bytes]]:
         """A binary stream that becomes the part `path` when the block ends well, and nothing when it does not.
