@@ -28,7 +28,7 @@ from reversible.assets import Asset, Kind
 from reversible.errors import SourceError
 from reversible.interfaces import Reachability, Witness
 from reversible.secrets import Secret
-from reversible_exporters import s3_client, s3_settings, s3_witness
+from reversible_exporters import s3_client, s3_settings, s3_tables, s3_witness
 from reversible_exporters.s3_client import THREADS, Version
 from reversible_exporters.s3_reading import Reading, schema, table
 
@@ -56,6 +56,7 @@ class S3Exporter:
         access_key: Secret | None = Field(None, description="boto3 finds its own credentials when left out")
         secret_key: Secret | None = None
         versions: bool = Field(True, description="false: only the latest version of each object leaves")
+        tabular: tuple[s3_tables.Tabular, ...] = Field((), description="objects that are tables too, and their columns")
 
         @model_validator(mode="after")
         def _both_keys_or_none(self) -> "S3Exporter.Settings":
@@ -67,6 +68,7 @@ class S3Exporter:
         self._name = name
         self._settings = settings
         self._connected: Any = None
+        self._conversions: dict[str, s3_tables.Conversion] = {}  # asset id -> the version that its export read
 
     def __repr__(self) -> str:
         return f"S3Exporter({self._name!r}, bucket={self._settings.bucket!r})"
@@ -126,7 +128,7 @@ class S3Exporter:
             yield Reachability(subject=subject, ok=True, seen="answers")
 
     def discover(self) -> Iterator[Asset]:
-        """One asset; its rows are object versions."""
+        """One collection, whose rows are object versions; then each object that the plan calls a table."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         asset = Asset(source=self._name, kind=Kind.OBJECTS, name=self._asset_name)
@@ -141,6 +143,8 @@ class S3Exporter:
             yield replace(asset, obstacle=f"{refused.message} (try: {refused.hint})")
             return
         yield replace(asset, rows=rows, size_bytes=size)
+        if self._settings.tabular:
+            yield from s3_tables.assets(self._name, self._settings.bucket, self._listing(), self._settings.tabular)
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -153,6 +157,9 @@ class S3Exporter:
         import pyarrow.parquet as pq
         from botocore.exceptions import BotoCoreError, ClientError
 
+        if asset.kind is Kind.TABLE:
+            self._export_table(asset, into)
+            return
         reading = Reading(self._client(), self._settings.bucket, asset, into)
         kept: set[str] = set()
         pool = ThreadPoolExecutor(THREADS, thread_name_prefix="s3")
@@ -184,6 +191,10 @@ class S3Exporter:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
+            if asset.kind is Kind.TABLE:
+                if asset.id not in self._conversions:
+                    raise SourceError(f"{asset.name}: nothing was exported", hint="type the same command again")
+                return self._conversions[asset.id].witness(self._client())
             return s3_witness.testify(
                 self._client(), self._credentials(), bucket=self._settings.bucket, prefix=self._settings.prefix,
                 versions=self._settings.versions,
@@ -196,6 +207,16 @@ class S3Exporter:
         if self._connected is not None:
             self._connected.close()
             self._connected = None
+
+    def _export_table(self, asset: Asset, into: "BundleWriter") -> None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            one = s3_tables.Conversion(self._settings.bucket, asset, self._listing(), self._settings.tabular)
+            one.export(self._client(), asset, into)
+        except (BotoCoreError, ClientError) as error:
+            raise s3_client.refusal(error, f"object {asset.name}") from error
+        self._conversions[asset.id] = one
 
     # --- helpers ------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from reversible.errors import UsageError
 
@@ -75,12 +84,23 @@ class ColumnType(BaseModel):
         return (int(found[1]), int(found[2])) if found else None
 
 
+_COLUMN: dict[str, Any] = {  # what an editor may offer: a type's name, or the table
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object", "required": ["type"], "additionalProperties": False,
+            "properties": {key: {"type": "string"} for key in ColumnType.model_fields},
+        },
+    ]
+}  # fmt: skip
+
+
 class Declared(BaseModel):
     """The declared schema of one kind of file. A column that is neither declared nor left out is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    columns: dict[str, Annotated[ColumnType, BeforeValidator(_as_table)]] = Field(min_length=1)
+    columns: dict[str, Annotated[ColumnType, BeforeValidator(_as_table), WithJsonSchema(_COLUMN)]] = Field(min_length=1)
     leave_out: tuple[str, ...] = Field((), description="columns of the file that stay in the original only")
     format: Format | None = Field(None, description="by the file's name when left out")
     encoding: str = Field("utf-8", description="of a CSV file; never guessed")
