@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 from reversible.assets import Asset
 from reversible.errors import UsageError
 from reversible.interfaces import Restored
-from reversible_exporters import postgres_restore_proof, postgres_restore_rows, postgres_restore_script
+from reversible_exporters import (
+    postgres_restore_objects,
+    postgres_restore_proof,
+    postgres_restore_rows,
+    postgres_restore_script,
+)
+from reversible_exporters.postgres_restore_objects import OBJECTS, PAGES
 from reversible_exporters.postgres_restore_script import Statement
 from reversible_exporters.postgres_restore_target import Target
 from reversible_exporters.postgres_session import driver, one_line, parameters
@@ -21,6 +27,7 @@ from reversible_exporters.postgres_session import driver, one_line, parameters
 if TYPE_CHECKING:
     from reversible.bundle.reader import Bundle
 
+_LARGE = {OBJECTS: postgres_restore_objects.create, PAGES: postgres_restore_objects.fill}  # in this order
 _TOGETHER = 8  # parts of one transaction, at most: what a kill costs
 _NAME = r'(?:"(?:[^"]|"")*"|[^\s".;(]+)'
 _MATERIALIZED = re.compile(rf"CREATE MATERIALIZED VIEW ({_NAME}(?:\.{_NAME})?)")
@@ -85,7 +92,9 @@ class PostgresRestorer:
         yield from self._apply(target, before, "before")
         yield from _extensions(target, document)
         for table in tables:
-            yield from _load(target, bundle, table)
+            if table.name not in _LARGE:
+                yield from _load(target, bundle, table)
+        yield from _large_objects(target, bundle, tables)
         yield from _sequences(target, document)
         yield from self._apply(target, after, "after")
         yield from _materialize(target, [*before, *after], document)
@@ -132,7 +141,7 @@ def _load(target: Target, bundle: "Bundle", table: Asset) -> Iterator[Restored]:
     """All parts of a table, each with its note in the journal; nothing when they are all there already."""
     document = bundle.document(table, "table.json")
     names = [one["name"] for one in document["columns"] if not one["generated"]]
-    parts = [part for part in bundle.parts(table) if not part.name.endswith(".exceptions.parquet")]
+    parts = _parts(bundle, table)
     missing = [part for part in parts if not target.is_done(f"rows:{table.id}:{part.name}")]
     if not missing:
         return
@@ -156,6 +165,30 @@ def _load(target: Target, bundle: "Bundle", table: Asset) -> Iterator[Restored]:
         yield Restored(step="rows", subject=table.name).refused(_said(error))
     else:
         yield Restored(step="rows", subject=table.name, rows=rows)
+
+
+def _large_objects(target: Target, bundle: "Bundle", tables: Sequence[Asset]) -> Iterator[Restored]:
+    """The objects, then their pages: each part in one transaction."""
+    psycopg = driver()
+    for name, put in _LARGE.items():
+        for table in [table for table in tables if table.name == name]:
+            for part in _parts(bundle, table):
+                step, done = f"rows:{table.id}:{part.name}", Restored(step="objects", subject=name)
+                if target.is_done(step):
+                    continue
+                try:
+                    with target.step(step):
+                        rows = put(target, part)
+                except psycopg.Error as error:
+                    if target.connection.closed:
+                        raise
+                    yield done.refused(_said(error))
+                else:
+                    yield Restored(step="objects", subject=name, rows=rows if name == OBJECTS else 0)
+
+
+def _parts(bundle: "Bundle", table: Asset) -> list[Path]:
+    return [part for part in bundle.parts(table) if not part.name.endswith(".exceptions.parquet")]
 
 
 def _load_part(target: Target, table: Asset, names: Sequence[str], part: Path) -> int:

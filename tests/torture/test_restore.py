@@ -122,6 +122,24 @@ def test_a_sequence_goes_on_where_it_stood(source: Database, target: Database, t
     assert target.rows("SELECT nextval('a'), nextval('b'), nextval('c')") == [(3, 5, 42)]
 
 
+@pytest.mark.slow
+def test_large_objects_come_back_with_their_holes_owners_and_grants(
+    source: Database, target: Database, tmp_path: Path
+) -> None:
+    source.run("CREATE ROLE reads_objects")
+    source.run("SELECT lo_from_bytea(4711, decode(repeat('00ff7a', 700000), 'hex')), lo_create(4712)")
+    source.run("SELECT lo_put(4712, 1000000, 'after a hole'), lo_from_bytea(4294967295, '')")
+    source.run("GRANT SELECT ON LARGE OBJECT 4711 TO reads_objects WITH GRANT OPTION; CREATE TABLE r (o oid)")
+    source.run("GRANT UPDATE ON LARGE OBJECT 4712 TO PUBLIC; INSERT INTO r VALUES (4711), (4712)")
+    bundle = exported(source, tmp_path / "b", part_rows=500)
+
+    steps = restored(bundle, target)
+
+    assert wrong(steps) == []
+    assert sum(one.rows or 0 for one in steps if one.step == "objects") == 3
+    assert target.dump() == source.dump()
+
+
 # --- what the target cannot take ----------------------------------------------------------------------------------
 
 
