@@ -211,7 +211,7 @@ class SQLiteExporter:
         broken: set[str] = set()
         for cells, count in sqlite_witness.batches(session, table.source, columns):
             found = found.merge(fingerprint.fingerprint(plan, [cells], [count]))
-            broken |= {name for name, one in cells.items() if any(map(_is_broken, one.exceptions.values()))}
+            broken |= {name for name, one in cells.items() if sqlite_witness.is_broken(one)}
         counted, by_column = sqlite_witness.totals(session, table.source, columns, broken)
         if not found.rows == rows == counted:
             raise SourceError(f"table {table.name}: SQLite counted {rows} rows and sent {found.rows}")
@@ -225,10 +225,6 @@ class SQLiteExporter:
             },
             tables=found.to_tables(),
         )  # fmt: skip
-
-
-def _is_broken(text: str) -> bool:
-    return text.startswith("text-bytes:")
 
 
 def script(definitions: list[sqlite_catalog.Definition], settings: dict[str, Any]) -> str:

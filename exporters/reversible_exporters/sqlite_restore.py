@@ -34,8 +34,10 @@ class Restored:
     limitations: tuple[str, ...]  # what database.json says that the bundle does not hold
 
 
-def restore(bundle: Bundle, database: Asset, target: Path) -> Restored:
+def restore(bundle: Bundle, database: Asset, target: Path, tables: Sequence[Asset] | None = None) -> Restored:
     """Write the database to `target`, which must not exist; nothing is left there when it fails.
+
+    Only `tables` get their rows; all of the database's when it is None.
 
     Raises:
         UsageError: something stands there already.
@@ -50,7 +52,9 @@ def restore(bundle: Bundle, database: Asset, target: Path) -> Restored:
     partial = target.with_name(f"{target.name}.partial")
     partial.unlink(missing_ok=True)
     try:
-        found = _write(bundle, database, described, partial)
+        if tables is None:
+            tables = [one for one in bundle.assets if one.source == database.source and one.kind is Kind.TABLE]
+        found = _write(bundle, database, tables, described, partial)
         partial.replace(target)
     except sqlite3.Error as error:
         raise DestinationError(f"{target}: SQLite says: {error}") from error
@@ -60,10 +64,13 @@ def restore(bundle: Bundle, database: Asset, target: Path) -> Restored:
     return found
 
 
-def _write(bundle: Bundle, database: Asset, described: Mapping[str, Any], path: Path) -> Restored:
+def _write(
+    bundle: Bundle, database: Asset, tables: Sequence[Asset], described: Mapping[str, Any], path: Path
+) -> Restored:
     script = (bundle.folder(database) / "schema.sql").read_bytes().decode()
     commands = list(statements(script))
-    tables = [one for one in bundle.assets if one.source == database.source and one.kind is Kind.TABLE]
+    if strange := [one for one in commands if not one.startswith(("PRAGMA ", "CREATE "))]:
+        raise BundleError(f"{database.id}: schema.sql does more than create: {strange[0][:60]}")
     first = ("PRAGMA ", "CREATE TABLE ", "CREATE VIRTUAL TABLE ")
     rows = 0
     with closing(_connect(path)) as connection:

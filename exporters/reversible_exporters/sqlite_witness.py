@@ -115,6 +115,11 @@ def read(cell: str | float, codec: str) -> tuple[str, Any]:
     return "real", math.ldexp(float((whole << _BITS) + part), _STEP * rung - _BITS)
 
 
+def is_broken(cells: Cells) -> bool:
+    """Whether some text among these is not valid: the totals then take another way."""
+    return any(text.startswith("text-bytes:") for text in cells.exceptions.values())
+
+
 # --- totals -----------------------------------------------------------------------------------------------------
 
 _PER_QUERY = 200

@@ -1,5 +1,6 @@
 """Does an SQLite database leave with every storage class, come back the same, and is each damage noticed?"""
 
+import json
 import math
 import shutil
 import sqlite3
@@ -18,10 +19,12 @@ from reversible import registry
 from reversible.assets import Asset, Kind
 from reversible.bundle.reader import Bundle
 from reversible.bundle.writer import BundleWriter
+from reversible.cli.main import _status
 from reversible.errors import BundleError, ReversibleError, SourceError, UsageError
 from reversible_exporters import sqlite_values, sqlite_witness
 from reversible_exporters.sqlite import SQLiteExporter, SQLiteSettings
 from reversible_exporters.sqlite_restore import restore, statements
+from reversible_exporters.sqlite_restorer import SQLiteRestorer
 from reversible_exporters.sqlite_session import Undecodable
 from reversible_verifiers import sqlite_script
 
@@ -480,6 +483,38 @@ def test_a_script_cut_short_is_refused_by_all_three_readers(text: str) -> None:
             reader(text)
     with pytest.raises(BundleError):
         list(statements(text))
+
+
+def test_the_command_restores_and_compares_with_the_witness(
+    faithful: Bundle, database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "again.db"
+    status = _status(["restore", str(faithful.root), "--to", f"sqlite://{target}", "--json"])
+    document = json.loads(capsys.readouterr().out)
+
+    assert status == 0, document
+    assert everything(target) == everything(database)
+    assert _status(["restore", str(faithful.root), "--to", f"sqlite://{target}"]) == 2
+
+
+def test_a_restored_table_that_is_not_the_witnesss_is_said(copy: Bundle, tmp_path: Path) -> None:
+    edit(copy, "lonely", replaced("k", 2, "b"))
+    table = asset_of(copy, "lonely")
+    steps = list(SQLiteRestorer(f"sqlite://{tmp_path}/x.db").restore(copy, asset_of(copy, "shop.db"), [table]))
+
+    assert [(one.step, one.ok) for one in steps if one.step in ("totals", "values")] == [
+        ("totals", True),
+        ("values", False),
+    ]
+
+
+@pytest.mark.parametrize("more", ["ATTACH DATABASE 'x' AS y;", "INSERT INTO a (n) VALUES (1);"])
+def test_a_schema_that_does_more_than_create_is_refused(copy: Bundle, tmp_path: Path, more: str) -> None:
+    path = copy.folder(asset_of(copy, "shop.db")) / "schema.sql"
+    path.write_bytes(path.read_bytes() + more.encode())
+
+    with pytest.raises(BundleError, match="more than create"):
+        restore(copy, asset_of(copy, "shop.db"), tmp_path / "x.db")
 
 
 def test_a_restore_never_touches_what_stands_there(faithful: Bundle, tmp_path: Path) -> None:
