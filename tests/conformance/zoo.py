@@ -434,7 +434,7 @@ def _cell(scalar: pa.Scalar) -> Any:
         return [list(pair) for pair in zip(*(_cells(scalar.values.field(n)) for n in (0, 1)), strict=True)]
     if pa.types.is_struct(kind):
         names = [kind.field(n).name for n in range(kind.num_fields)]
-        return {name: next(_cells(pa.array([scalar[n].as_py()], kind.field(n).type))) for n, name in enumerate(names)}
+        return {name: next(_cells(pa.repeat(scalar[n], 1))) for n, name in enumerate(names)}
     if pa.types.is_nested(kind):
         return list(_cells(scalar.values))
     value = scalar.as_py()

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reversible.fingerprint import families, mixing, texts
+from reversible.fingerprint import families, loading, mixing, texts
 from reversible.fingerprint.families import Family
 from reversible.fingerprint.mixing import Words
 
@@ -58,8 +58,12 @@ class Encoded:
     def shown(self) -> tuple[Words, Words]:
         """Both words of every value, without a dictionary: 0 and 0 for NULL."""
         full = self.expanded()
+        if full.null is None and not full.odd and full.high is not None:
+            return full.low, full.high
+        high = np.zeros(len(full.low), np.uint64) if full.high is None else full.high.copy()
+        if full.null is None and not full.odd:
+            return full.low, high
         low = full.low.copy()
-        high = np.zeros(len(low), np.uint64) if full.high is None else full.high.copy()
         for place, (_, one, other) in full.odd.items():
             low[place], high[place] = one, other
         if full.null is not None:
@@ -167,7 +171,10 @@ def _decimals(values: pa.Array, family: Family, challenge: str) -> Encoded:
     width = values.type.bit_width
     if width < 128:
         return Encoded(raw(values, f"<i{width // 8}").astype(np.int64).view(np.uint64))
-    parts = raw(values, "<u8", width // 64).reshape(len(values), -1)
+    parts = raw(values, "<u8", width // 64).reshape(-1, width // 64)
+    loops = loading.loaded_kernels()
+    if loops is not None and width == 128:
+        return Encoded(*loops[0].split(parts))
     low = np.ascontiguousarray(parts[:, 0])
     high = (low >> _TOP) + parts[:, 1]
     odd: dict[int, tuple[str, int, int]] = {}
