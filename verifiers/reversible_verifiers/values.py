@@ -45,21 +45,17 @@ class Values:
             names = {name for bucket in found.changed for name in found.columns[bucket]}
             columns = len(located.counted) if exact else max(len(names | set(located.cells)), bool(differ))
             places = list(_places(asset, bundle, source.plan, found, located)) if differ else []
+        seen = "{cells} cells compared, none differs"
+        if differ and exact:
+            seen = "{cells} cells compared; {n} differ, in {columns} columns"
+        elif differ:
+            seen = "{cells} cells compared; at least {n} differ, in {columns} columns"
         yield Finding(
-            "data.cells_different", asset.id, differ, unit="count", seen=_seen(differ, exact),
+            "data.cells_different", asset.id, differ, unit="count", seen=seen,
             facts={"cells": copy.rows * len(source.plan.columns), "n": differ, "columns": columns},
             places=tuple(places[:_PLACES + 1]),
             files=tuple(bundle.relative(part) for part in table_files.parts(asset, bundle)),
         )  # fmt: skip
-
-
-def _seen(differ: int, exact: bool) -> str:
-    seen = "{cells} cells compared, none differs"
-    if differ and exact:
-        seen = "{cells} cells compared; {n} differ, in {columns} columns"
-    elif differ:
-        seen = "{cells} cells compared; at least {n} differ, in {columns} columns"
-    return seen
 
 
 def _counted(found: Differences, located: Located) -> tuple[int, bool]:

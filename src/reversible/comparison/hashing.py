@@ -42,7 +42,7 @@ class Hashed:
 def hashed(table: Table, challenge: str, progress: Progress = quiet) -> Hashed:
     """Read the table once."""
     plan = Plan(challenge, table.columns, sketch=0)
-    engine = accelerator.sums(plan, accelerator.choose(table.rows * len(table.columns), "auto"))
+    engine = accelerator.sums(plan, accelerator.choose(plan, table.rows * len(table.columns), "auto"))
     seeds = [Seeds.of(challenge, column) for column in table.columns]
     families = [parse(column.family) for column in table.columns]
     total, columns = np.zeros(2, np.uint64), np.zeros((len(table.columns), 2), np.uint64)

@@ -2,7 +2,7 @@
 
 Each kind of damage is undone on the copy's value in all ways that come into question, each guess is hashed with the
 challenge, and one whose hash is the source's is the source's value: another value would hit with a chance of 2**-64
-per guess, and there are at most `_MOST` guesses per cell.
+per guess, and there are at most `MOST` guesses per cell.
 """
 
 import itertools
@@ -19,7 +19,8 @@ from reversible.comparison.hashing import cell_hashes
 from reversible.comparison.tables import cells_of
 from reversible.fingerprint import Column
 
-_MOST = 2_000_000
+MOST = 2_000_000
+FEW = 5_000  # guesses that take milliseconds
 _HOUR = 3_600_000_000  # microseconds
 _DAY = 24 * _HOUR
 _SECOND = 1_000_000
@@ -28,7 +29,7 @@ _LETTERS = "".join(chr(code) for code in (*range(32, 127), *range(0xA0, 0x180), 
 
 
 def source_value(
-    challenge: str, column: Column, copy: Plain, wanted: int, others: Mapping[Column, Plain]
+    challenge: str, column: Column, copy: Plain, wanted: int, others: Mapping[Column, Plain], *, most: int = MOST
 ) -> tuple[bool, Plain]:
     """Whether a guess hits, and the source's value then.
 
@@ -38,10 +39,11 @@ def source_value(
         copy: What the copy holds there.
         wanted: Lane 0 of the source's cell hash.
         others: The copy's other values in the same row, by column: one may have come from here.
+        most: Guesses of one kind from which that kind is left out.
     """
     for guesses in _stages(column.family, copy, others):
-        listed = list(itertools.islice(guesses, _MOST))
-        if not listed:
+        listed = list(itertools.islice(guesses, most + 1))
+        if not listed or len(listed) > most:
             continue
         hashes = cell_hashes(challenge, column, cells_of(listed, column.family))
         hits = np.flatnonzero(hashes == np.uint64(wanted))

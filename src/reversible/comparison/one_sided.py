@@ -22,7 +22,23 @@ from reversible.comparison.tables import Table, batches, cells_of, plain, shown
 from reversible.fingerprint import Cells, Column, Differences, Image, Plan, TableFingerprint
 
 _MANY = 10  # buckets with changed rows from which one damage of a whole column is looked for
-_MOST_GUESSED = 200  # cells whose source value is looked for: each may cost a million hashes
+_MOST_GUESSED = 200  # cells whose source value is looked for among few guesses
+_MOST_THOROUGH = 4  # of these in each column, among millions of guesses
+
+
+class _Budget:
+    """How many guesses a cell of a column still gets: the first ones all, the later ones few, the last ones none."""
+
+    def __init__(self) -> None:
+        self._cells = 0
+        self._of_column: dict[str, int] = {}
+
+    def guesses(self, column: str) -> int:
+        self._cells += 1
+        of_column = self._of_column[column] = self._of_column.get(column, 0) + 1
+        if self._cells > _MOST_GUESSED:
+            return 0
+        return hypotheses.MOST if of_column <= _MOST_THOROUGH else hypotheses.FEW
 
 
 @dataclass(frozen=True)
@@ -104,7 +120,7 @@ class _Images:
         self._left = [image for image in images if image.side == "left"]
         self._right = [image for image in images if image.side == "right"]
         self._rows = _rows_by_hash(plan, table, {image.row for image in images})
-        self._guessed = 0
+        self._budget = _Budget()
 
     def located(self) -> Located:
         pairs, left, right = self._paired()
@@ -163,11 +179,7 @@ class _Images:
             if here is None:
                 yield Place(self._table.name, column.name, name, "")
                 continue
-            yield _cell(self._plan, self._table.name, column, name, here.values, old.cells[n], self._may_guess())
-
-    def _may_guess(self) -> bool:
-        self._guessed += 1
-        return self._guessed <= _MOST_GUESSED
+            yield _cell(self._plan, self._table.name, column, name, here.values, old.cells[n], self._budget)
 
     def _missing(self, image: Image, times: int) -> Place:
         here = self._rows.get(image.row)
@@ -242,12 +254,13 @@ def _from_words(challenge: str, column: Column, low: int, high: int, cell: int) 
 
 
 def _cell(
-    plan: Plan, table: str, column: Column, row: str, values: Mapping[str, Plain], wanted: int, guess: bool
+    plan: Plan, table: str, column: Column, row: str, values: Mapping[str, Plain], wanted: int, budget: _Budget
 ) -> Place:
     """The place of one cell, with the source's value where a guess hits."""
     copy = values[column.name]
     others = {one: values[one.name] for one in plan.columns if one.name != column.name}
-    hit, source = hypotheses.source_value(plan.challenge, column, copy, wanted, others) if guess else (False, None)
+    most = budget.guesses(column.name)
+    hit, source = hypotheses.source_value(plan.challenge, column, copy, wanted, others, most=most)
     if not hit:
         text = shown(copy, column.family)
         return Place(table, column.name, row, f"{text} is not what the source holds")
@@ -286,18 +299,21 @@ def _single_rows(
     alone = {b for b, parent in zip(found.changed, parents, strict=True)
              if parents.count(parent) == 1 and parent not in moved}  # fmt: skip
     apart_by = source.coarse - copy.coarse
+    budget = _Budget()
     for bucket, rows in _rows_in(plan, table, alone).items():
         for n, column in enumerate(plan.columns):
             gap = int(apart_by[bucket >> shift, n])
             if gap and column.name not in settled:
-                yield _in_bucket(plan, table.name, column, rows, gap)
+                yield _in_bucket(plan, table.name, column, rows, gap, budget)
 
 
-def _in_bucket(plan: Plan, table: str, column: Column, rows: Sequence[Mapping[str, Plain]], gap: int) -> Place:
+def _in_bucket(
+    plan: Plan, table: str, column: Column, rows: Sequence[Mapping[str, Plain]], gap: int, budget: _Budget
+) -> Place:
     for values in rows:
         name = _name(plan, values)
         cell = int(cell_hashes(plan.challenge, column, cells_of([values[column.name]], column.family))[0])
-        place = _cell(plan, table, column, name, values, (cell + gap) % (1 << 64), len(rows) <= 4)
+        place = _cell(plan, table, column, name, values, (cell + gap) % (1 << 64), budget)
         if place.explanation is not None or len(rows) == 1:
             return place
     return Place(table, column.name, " | ".join(_name(plan, values) for values in rows[:4]), "", exact=False)

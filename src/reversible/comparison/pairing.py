@@ -79,7 +79,9 @@ def by_likeness(left: Rows, right: Rows) -> tuple[Pairs, int]:
     pairs: list[tuple[Positions, Positions]] = []
     width = left.hashes.shape[1]
     if width > 1:
-        for column in range(width):  # rows that differ in one column alone: a join per column
+        # Rows that differ in one column alone: a join per column, those first whose values as a whole are others.
+        same = left.hashes.sum(axis=0, dtype=np.uint64) == right.hashes.sum(axis=0, dtype=np.uint64)
+        for column in sorted(range(width), key=lambda n: bool(same[n])):
             a, b = _one_to_one(_without(left.hashes[mine], column), _without(right.hashes[theirs], column))
             pairs.append((mine[a], theirs[b]))
             mine, theirs = np.delete(mine, a), np.delete(theirs, b)

@@ -76,15 +76,21 @@ class Sample:
             cells: Cells of these rows that differ.
             places: Where.
         """
-        facts: dict[str, Scalar] = {"sampled": True, "n": self.size, "rows": self.population, "seed": self.seed, "misses": misses}
+        facts: dict[str, Scalar] = {
+            "sampled": True,
+            "n": self.size,
+            "rows": self.population,
+            "seed": self.seed,
+            "misses": misses,
+        }
         share = self.size / self.population
         yield Finding(
             "data.cells_different", asset, cells, unit="count", facts=facts, coverage=share, places=places,
-            seen="{n} rows of {rows} compared, drawn with a declared seed; {misses} differ",
+            seen="{size} rows of {population} compared, drawn with a declared seed; {misses} differ",
         )  # fmt: skip
         yield Finding(
             "data.mismatch_rate_ub95", asset, self.upper_bound(misses), unit="ratio", facts=facts, coverage=share,
-            places=places, seen="{n} rows of {rows} compared, drawn with a declared seed; {misses} differ",
+            places=places, seen="{size} rows of {population} compared, drawn with a declared seed; {misses} differ",
         )  # fmt: skip
 
 

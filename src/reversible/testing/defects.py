@@ -4,8 +4,9 @@
 The counts leave the number of rows as it was: ten rows doubled, ten dropped.
 """
 
+import datetime as dt
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from reversible.comparison.results import Difference
 
 KEY = ("l_orderkey", "l_linenumber")
 _NOTES = ("", None, "livré à l'étage", "fragile", "naïve 🙂")
@@ -125,29 +128,40 @@ def plant(table: pa.Table, *, seed: int = 13) -> tuple[pa.Table, list[Defect]]:
     return pa.table({name: columns[name].take(indices) for name in names}), found
 
 
-def score(planted: Sequence[Defect], seen: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """How many planted defects were found, localised and classified, and how many others were claimed.
+def score(planted: Sequence[Defect], seen: Iterable[Difference]) -> dict[str, Any]:
+    """How many planted defects were found at their place, classified, and how many others were claimed.
 
     Args:
         planted: What `plant` returned.
-        seen: What the comparison lists, as `Difference.to_json()` gives it; all of it, not a sample.
+        seen: What the comparison lists; all of it, not a sample.
+
+    Returns:
+        A defect is found when its row and column are listed, localised when both values are right too, classified
+        when the class is one that explains it.
     """
     wanted = {(one.key, one.column): one for one in planted}
     found: Counter[str] = Counter()
     localised = classified = false = 0
     for line in seen:
-        key = tuple(int(line["row"][name]) for name in KEY)
-        defect = wanted.pop((key, line["column"]), None)
+        key = tuple(line.row[name] for name in KEY)
+        defect = wanted.pop((key, line.column), None)  # type: ignore[arg-type]
         if defect is None:
             false += 1
             continue
         found[defect.kind] += 1
-        localised += 1
-        classified += line["class"] in _ACCEPTED[defect.kind]
+        localised += _plain_value(defect.left) == line.left and _plain_value(defect.right) == line.right
+        classified += str(line.explanation.kind) in _ACCEPTED[defect.kind]
     return {
         "planted": len(planted), "found": sum(found.values()), "localised": localised, "classified": classified,
         "false": false, "by_kind": dict(found), "missed": [str(one) for one in wanted.values()],
     }  # fmt: skip
+
+
+def _plain_value(value: Any) -> Any:
+    """A moment as `comparison` has it: microseconds since 1970."""
+    if isinstance(value, dt.datetime):
+        return (value - dt.datetime(1970, 1, 1)) // dt.timedelta(microseconds=1)  # noqa: DTZ001 - no zone in it
+    return value
 
 
 _ACCEPTED = {
