@@ -15,6 +15,7 @@ from reversible.fingerprint.sketch import SLICE_BITS, TABLES, TOP_SHIFT, TOPS
 _GAMMA, _M1, _M2 = np.uint64(GAMMA), np.uint64(M1), np.uint64(M2)
 _S30, _S27, _S31, _ZERO = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(0)
 _SLICE, _SLICE_MASK = np.uint64(SLICE_BITS), np.uint64((1 << SLICE_BITS) - 1)
+_TOP_BIT = np.uint64(63)
 _TOP, _TWO_SLICES = np.uint64(TOP_SHIFT), np.uint64(2 * SLICE_BITS)
 
 numba: Any = importlib.import_module("numba")  # not typed alike in all its versions
@@ -132,3 +133,19 @@ def add(rows, cells, keys, at, shift, counts, fine, coarse, sketch):  # type: ig
             packed[n] = kept | values[n] >> _TOP << place
         if field % TOPS == TOPS - 1 or field == last:
             _thrice(packed, first, second, third, sketch[2 + last + field // TOPS])
+
+
+def split(pairs: Any) -> Any:
+    """The two words of 128-bit integers, shape (values, 2): the high one None where all fit in a signed 64 bits."""
+    low, high = np.empty(len(pairs), np.uint64), np.empty(len(pairs), np.uint64)
+    return low, high if _split(pairs, low, high) else None
+
+
+@_compiled(_word(_read(_word, 2), _row_of_words, _row_of_words), cache=True, nogil=True)
+def _split(pairs, low, high):  # type: ignore[no-untyped-def]
+    some = _ZERO
+    for n in range(len(pairs)):
+        low[n] = pairs[n, 0]
+        high[n] = pairs[n, 1] + (pairs[n, 0] >> _TOP_BIT)
+        some |= high[n]
+    return some

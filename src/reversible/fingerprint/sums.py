@@ -180,7 +180,9 @@ class Accumulator:
                 encoded_cells(_cut(cells, first, count), one, self.plan.challenge)
                 for cells, one in zip(columns, self._families, strict=True)
             ]
-            keys = np.array([word for n in self._keys for word in encoded[n].shown()], np.uint64).reshape(-1, count)
+            keys = np.empty((2 * len(self._keys), count), np.uint64)
+            for place, n in enumerate(self._keys):
+                keys[2 * place], keys[2 * place + 1] = encoded[n].shown()
             for start in range(0, count, _BLOCK_ROWS):
                 size = min(_BLOCK_ROWS, count - start)
                 block = [one.cut(start, size) for one in encoded]
