@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reversible import __version__
 from reversible.errors import SourceError
 from reversible_exporters.postgres_catalog import Table
 from reversible_exporters.postgres_session import Session
@@ -117,7 +118,7 @@ def shape(session: Session, table: Table, columns: Sequence[Column]) -> str:
     if not all((one.is_enum or one.base.removeprefix("_") in _FIXED_TEXT) and one.generated is None for one in columns):
         return ""
     seen = [session.rows(query, {"table": table.oid}) for query in _SHAPE]
-    return hashlib.sha256(json.dumps([session.version, session.encoding, *seen]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([__version__, session.version, session.encoding, *seen]).encode()).hexdigest()
 
 
 _SHAPE = (

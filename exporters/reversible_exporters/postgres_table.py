@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from reversible_exporters.table_parts import Pieces
 if TYPE_CHECKING:
     from reversible.bundle.writer import BundleWriter
 
+_ORIGINS = "origins.json"
 PLACEHOLDER = "reversible_row"  # a Parquet file needs a column to have rows; a PostgreSQL table does not
 
 
@@ -44,6 +46,7 @@ def export(pool: Pool, table: Table, asset: Asset, into: "BundleWriter", *, part
     else:
         parts.keep(len(groups))
         rows = pool.each(subject, hint, list(enumerate(groups)), parts.write)
+        into.put_json(f"{asset.folder}/{_ORIGINS}", parts.origins(len(groups)))
     into.put_json(
         f"{asset.folder}/table.json",
         {
@@ -67,7 +70,8 @@ def stands(pool: Pool, table: Table, asset: Asset, into: "BundleWriter", *, part
         groups = _groups(session, table, part_bytes)
         parts = _Parts(asset, into, columns, postgres_ranges.shape(session, table, columns))
         beyond = into.has(parts.path(len(groups)) + ".parquet")
-        return not beyond and all(parts.known(session, number, group) for number, group in enumerate(groups))
+        known = (parts.known(session, group, parts.origin(number)) for number, group in enumerate(groups))
+        return not beyond and all(rows is not None for rows in known)
 
 
 def require_select(session: Session, table: Table) -> None:
@@ -109,12 +113,29 @@ class _Parts:
     def path(self, number: int) -> str:
         return f"{self._asset.folder}/part-{number:05d}"
 
-    def known(self, session: Session, number: int, group: Sequence[Range]) -> int | None:
-        """How many rows an earlier run's part holds, if it still stands."""
-        origin = self._into.origin(f"{self.path(number)}.parquet")
-        if origin is None or len(origin["ranges"]) != len(group):
+    def origin(self, number: int) -> list[dict[str, Any]] | None:
+        """The ranges that a part of this bundle was read from; None when it is not there, whole."""
+        noted = self._into.origin(f"{self.path(number)}.parquet")
+        return None if noted is None else list(noted["ranges"])
+
+    def origins(self, count: int) -> dict[str, Any]:
+        """What a later run must know to take these parts over."""
+        parts = [{"file": f"part-{number:05d}.parquet", "ranges": self.origin(number)} for number in range(count)]
+        return {"format": "reversible-origins/1", "parts": parts}
+
+    @cached_property
+    def _earlier(self) -> list[list[dict[str, Any]]]:
+        """The ranges of each part of the bundle that this run continues; none when it has not this table."""
+        since = self._into.since
+        path = f"{self._asset.folder}/{_ORIGINS}"
+        if since is None or path not in since.manifest:
+            return []
+        return [part["ranges"] for part in since.document(self._asset, _ORIGINS)["parts"]]
+
+    def known(self, session: Session, group: Sequence[Range], known: list[dict[str, Any]] | None) -> int | None:
+        """How many rows a part holds that was read from the ranges `known`, if these still stand."""
+        if known is None or len(known) != len(group):
             return None
-        known = origin["ranges"]
         if all(postgres_ranges.stands(session, *one, form=self._form) for one in zip(group, known, strict=True)):
             return sum(int(one["rows"]) for one in known)
         return None
@@ -129,11 +150,15 @@ class _Parts:
     def write(self, session: Session, numbered: tuple[int, Sequence[Range]], pace: Pace) -> int:
         """Write one part, unless an earlier run's still stands; return its rows."""
         number, group = numbered
-        known = self.known(session, number, group)
+        path = self.path(number)
+        known = self.known(session, group, self.origin(number))
         if known is not None:
             return known
-        path = self.path(number)
         self._into.drop_parts([f"{path}.parquet", f"{path}.exceptions.parquet"])
+        earlier = self._earlier[number] if number < len(self._earlier) else None
+        known = self.known(session, group, earlier)
+        if known is not None:
+            return self._adopt(path, known, earlier)
         counts = [0] * len(group)
         with closing(self._chunks(session, group, counts, pace)) as chunks:
             pieces = Pieces(postgres_csv.blocks(chunks, self._columns), self._schema)
@@ -143,6 +168,15 @@ class _Parts:
         ranges = [
             postgres_ranges.origin(session, one, count, self._form) for one, count in zip(group, counts, strict=True)
         ]
+        self._into.note_origin(f"{path}.parquet", {"ranges": ranges})
+        return rows
+
+    def _adopt(self, path: str, rows: int, ranges: list[dict[str, Any]] | None) -> int:
+        """Take the part over from the earlier bundle; its sidecar first, as when it was written."""
+        sidecar = f"{path}.exceptions.parquet"
+        if self._into.since is not None and sidecar in self._into.since.manifest:
+            self._into.adopt(sidecar)
+        self._into.adopt(f"{path}.parquet")
         self._into.note_origin(f"{path}.parquet", {"ranges": ranges})
         return rows
 

@@ -68,6 +68,7 @@ class DryRun:
         plan: The exit plan.
         into: The run's directory; an interrupted run of the same plan is taken up there.
         lang: The language of `report.html`; both languages are always written.
+        since: An earlier run's directory: parts of tables that are unchanged since are taken from its bundle.
         watch: Told what happens inside the re-run, which is another process and cannot be waited for step by step.
 
     Raises:
@@ -77,14 +78,16 @@ class DryRun:
     documents: RunDocuments
 
     def __init__(
-        self, plan: Plan, into: Path, *, lang: str = "en", watch: Callable[[Event], None] = lambda event: None
-    ) -> None:
+        self, plan: Plan, into: Path, *, lang: str = "en", since: Path | None = None,
+        watch: Callable[[Event], None] = lambda event: None,
+    ) -> None:  # fmt: skip
         self.plan = plan
         self.lang = lang
         self.watch = watch
         self.space = Workspace(into)
         self.catalogue = clauses.load()
         self.key = keys.load_or_create()
+        self._since = None if since is None else Bundle.open(since / "bundle")
         self._clock = Clock()
         self._findings: list[Finding] = []
         self._raw: dict[str, bytes] = {}
@@ -179,7 +182,7 @@ class DryRun:
             bundle = Bundle.open(self.space.bundle)
             bundle.check()
         else:
-            with BundleWriter(self.space.bundle) as writer:
+            with BundleWriter(self.space.bundle, since=self._since) as writer:
                 self.space.note("export", _now())
                 for number, asset in enumerate(leaving):
                     yield Event(phase="export", subject=asset.id, done=number, total=len(leaving))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -69,6 +70,18 @@ class Bundle:
     def digest(self) -> str:
         """SHA-256 of the tag manifest, hex: it fixes every file of the bag."""
         return bag.sha256_file(self.root / bag.TAG_MANIFEST)
+
+    @cached_property
+    def manifest(self) -> dict[str, str]:
+        """The digest of every file below data/, as the bag says it.
+
+        Raises:
+            BundleError: the manifest cannot be read.
+        """
+        try:
+            return bag.read_manifest(self.root / bag.MANIFEST)
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{self.root}: {bag.MANIFEST} cannot be read: {error}") from error
 
     def check(self) -> None:
         """Hash everything.

@@ -33,16 +33,18 @@ class BundleWriter:
 
     Args:
         root: Where the finished bundle will stand; must not exist yet.
+        since: An earlier bundle of the same plan, whose parts an exporter may `adopt` where the source is unchanged.
 
     Raises:
         BundleError: a finished bundle stands there already.
         DestinationError: the disk refuses.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, since: Bundle | None = None) -> None:
         if root.exists():
             raise BundleError(f"{root} exists already", hint="choose another directory with --into, or move it away")
         self.root = root
+        self.since = since
         self._work = root.with_name(f"{root.name}.partial")
         self._parts: dict[str, str] = {}
         self._objects: dict[str, str] = {}
@@ -93,6 +95,21 @@ class BundleWriter:
         """What the part was read from, if it is there, whole, and its origin was noted; else None."""
         digest, origin = self._part_origins.get(path, ("", None))
         return origin if self._parts.get(path) == digest else None
+
+    def adopt(self, path: str) -> None:
+        """Copy a part from the earlier bundle, as its manifest knows it.
+
+        Raises:
+            BundleError: it is not there, or is not what that manifest says.
+        """
+        if self.since is None:
+            raise ValueError("there is no earlier bundle")
+        expected = self.since.manifest.get(path)
+        source = self.since.root / path
+        if expected is None or not _is(source, expected):
+            raise BundleError(f"{source} is not what the manifest of {self.since.root} says")
+        with self.part(path) as stream, source.open("rb") as content:
+            shutil.copyfileobj(content, stream, 1 << 20)
 
     def keep_parts(self, asset: Asset, paths: Container[str]) -> None:
         """Drop every other part of the asset and what was said about it: the rest of an earlier, stopped run."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Examples:
   reversible dry-run exit-plan.toml --into run-1
   reversible dry-run exit-plan.toml --into run-1         the same again takes up an interrupted run
+  reversible dry-run exit-plan.toml --into run-2 --since run-1
   reversible dry-run exit-plan.toml --into run-2 --json | jq .counts""",
 )
 @click.argument("plan_file", metavar="PLAN", type=click.Path(path_type=Path, readable=False))
@@ -27,15 +28,19 @@ Examples:
     metavar="DIR",
     help="Where the run is kept.",
 )
+@click.option(
+    "--since", type=click.Path(path_type=Path), metavar="DIR",
+    help="An earlier run: parts of tables that did not change since are taken from it; witnesses are taken anew.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as one JSON document on stdout.")
 @click.option("--exit-zero", is_flag=True, help="Exit 0 even when a clause failed; other statuses stay.")
 @lang_option
-def dry_run(plan_file: Path, into: Path, as_json: bool, exit_zero: bool, lang: str) -> int:
+def dry_run(plan_file: Path, into: Path, since: Path | None, as_json: bool, exit_zero: bool, lang: str) -> int:
     """Seal, export, ship, re-run cut off from the source, judge, sign, report."""
     from reversible import plan
     from reversible.run import DryRun
 
-    run = DryRun(plan.load(plan_file), into, lang=lang)
+    run = DryRun(plan.load(plan_file), into, lang=lang, since=since)
     for _ in follow(run, lang=lang):
         pass
     return conclude(run, as_json=as_json, exit_zero=exit_zero, lang=lang)

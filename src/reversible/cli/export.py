@@ -23,15 +23,19 @@ Examples:
     metavar="DIR",
     help="Where the run is kept.",
 )
+@click.option(
+    "--since", type=click.Path(path_type=Path), metavar="DIR",
+    help="An earlier run: parts of tables that did not change since are taken from it; witnesses are taken anew.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 @lang_option
-def export(plan_file: Path, into: Path, as_json: bool, lang: str) -> int:
+def export(plan_file: Path, into: Path, since: Path | None, as_json: bool, lang: str) -> int:
     """Seal PLAN and export its assets into DIR/bundle; the same command takes an interrupted export up."""
     from reversible import plan
     from reversible.bundle.reader import Bundle
     from reversible.run import DryRun
 
-    run = DryRun(plan.load(plan_file), into, lang=lang)
+    run = DryRun(plan.load(plan_file), into, lang=lang, since=since)
     for event in follow(run, lang=lang):
         if event.ended and event.phase == "export":
             break
