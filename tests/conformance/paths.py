@@ -83,8 +83,16 @@ PATHS = {
 }
 
 
-def bundled(left: pa.Table, right: pa.Table, key: str, folder: Path, *, strongly: bool = False) -> Bundle:
-    """A bundle whose witness saw the left table, and with `strongly` its SHA-256 root, and that holds the right one."""
+def bundled(
+    left: pa.Table,
+    right: pa.Table,
+    key: str,
+    folder: Path,
+    *,
+    seen: pa.Table | None = None,
+    totals: Mapping[str, object] | None = None,
+) -> Bundle:
+    """A bundle that holds the right table; its witness saw the left one, and has the SHA-256 root of `seen`."""
     source = fingerprint.fingerprint(_plan(left, key), batches(left))
     grids = source.to_tables()
     facts: dict[str, object] = {
@@ -93,8 +101,10 @@ def bundled(left: pa.Table, right: pa.Table, key: str, folder: Path, *, strongly
         "constraints": [],
         "fingerprint": source.to_json(),
     }
-    if strongly:
-        root = strong(columns(left), batches(left), folder=folder)
+    if totals is not None:
+        facts["totals"] = totals
+    if seen is not None:
+        root = strong(columns(seen), batches(seen), folder=folder)
         facts["strong"], grids["strong"] = root.to_json(), root.to_table()
     with BundleWriter(folder / "bundle") as writer:
         with writer.part(f"{ASSET.folder}/{SINGLE}") as stream:

@@ -66,8 +66,8 @@ def test_the_root_of_the_source_must_be_that_of_the_files(tmp_path: Path, capsys
     file = written(tmp_path, "record.json", FIRST)
     (tmp_path / "good").mkdir()
     (tmp_path / "bad").mkdir()
-    good = bundled(TABLE, TABLE, "", tmp_path / "good", strongly=True).root
-    bad = bundled(TABLE, TABLE.slice(0, 2), "", tmp_path / "bad", strongly=True).root
+    good = bundled(TABLE, TABLE, "", tmp_path / "good", seen=TABLE).root
+    bad = bundled(TABLE, TABLE.slice(0, 2), "", tmp_path / "bad", seen=TABLE).root
 
     status, _, said = prove(capsys, str(good), "pair", "--record", file)
     assert status == 0
