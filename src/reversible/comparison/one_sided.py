@@ -23,7 +23,7 @@ from reversible.fingerprint import Cells, Column, Differences, Image, Plan, Tabl
 
 _MANY = 10  # buckets with changed rows from which one damage of a whole column is looked for
 _MOST_GUESSED = 200  # cells whose source value is looked for among few guesses
-_MOST_THOROUGH = 4  # of these in each column, among millions of guesses
+_MOST_THOROUGH = 2  # of these in each column, among millions of guesses: seconds each when none hits
 
 
 class _Budget:
@@ -139,8 +139,11 @@ class _Images:
         """Rows that changed, and what is left on either side with how many times."""
         left, right = self._as_rows(self._left), self._as_rows(self._right)
         if self._plan.key:
-            words = [np.array([hash(image.key) & (1 << 63) - 1 for image in images], np.uint64)
-                     for images in (self._left, self._right)]  # fmt: skip
+            numbers: dict[tuple[tuple[int, int], ...], int] = {}
+            words = [
+                np.array([numbers.setdefault(image.key, len(numbers)) for image in images], np.uint64)
+                for images in (self._left, self._right)
+            ]
             pairs = pairing.by_key(left, right, words[0], words[1])
         else:  # a row that the other side has too is one more or one less, not a changed one
             new = [

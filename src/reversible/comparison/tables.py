@@ -211,7 +211,9 @@ def _repeated(part: Path) -> list[str]:
     return [
         one.path_in_schema
         for one in columns
-        if one.physical_type == "BYTE_ARRAY" and one.total_uncompressed_size < 4 * one.num_values
+        if one.physical_type == "BYTE_ARRAY"
+        and one.total_uncompressed_size < 4 * one.num_values
+        and "." not in one.path_in_schema  # not within a nested column
     ]
 
 
