@@ -260,7 +260,7 @@ class MySQLExporter:
             keys = mysql_catalog.keys(session, table, columns)
             query = f"SELECT {mysql_text.select_list(columns)} FROM {table.source}"  # noqa: S608 - quoted names
             try:
-                with closing(mysql_protocol.text_rows(session, query)) as answer:
+                with closing(mysql_protocol.text_rows(session, query, odd=_odd(columns))) as answer:
                     schema = pa.schema([column.field() for column in columns])
                     blocks = mysql_text.blocks(answer, columns)
                     rows = table_parts.write_parts(blocks, schema, asset, into, part_rows=self.settings.part_rows)
@@ -270,7 +270,8 @@ class MySQLExporter:
             f"{asset.folder}/table.json",
             {
                 "format": "reversible-table/1", "source_type": session.product.lower(), "name": table.name,
-                "rows": rows, "columns": [_describe(column) for column in columns], **keys, "placeholder": None,
+                "relation": table.relation, "rows": rows, "columns": [_describe(column) for column in columns], **keys,
+                "placeholder": None,
                 "engine": table.engine, "in_snapshot": table.in_snapshot,
             },
         )  # fmt: skip
@@ -290,7 +291,7 @@ class MySQLExporter:
             query = f"SELECT {mysql_binary.select_list(columns)} FROM {table.source}"  # noqa: S608 - quoted names
             found = fingerprint.TableFingerprint.empty(plan)
             try:
-                with closing(mysql_protocol.binary_rows(session, query)) as answer:
+                with closing(mysql_protocol.binary_rows(session, query, odd=_odd(columns))) as answer:
                     for cells, count in mysql_binary.batches(answer, columns):
                         found = found.merge(fingerprint.fingerprint(plan, [cells], [count]))
             except ValueError as error:
@@ -310,6 +311,10 @@ class MySQLExporter:
             },
             tables=found.to_tables(),
         )  # fmt: skip
+
+
+def _odd(columns: list[Column]) -> bool:
+    return any(column.stored.odd_is_bytes for column in columns)
 
 
 def _past(session: Session, tables: list[Table]) -> dict[str, int]:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from reversible.errors import SourceError
-from reversible_exporters.mysql_session import Session, quote
+from reversible_exporters.mysql_session import Session, driver, quote
 from reversible_exporters.mysql_types import Column
 
 _TRANSACTIONAL = frozenset({"InnoDB", "RocksDB", "ROCKSDB", "ndbcluster", "TokuDB"})
+_DENIED = 1142  # ER_TABLEACCESS_DENIED_ERROR
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 _TOKEN = re.compile(r"`(?:[^`]|``)*`|'(?:[^'\\]|\\.|'')*'|[(),]|[^`'(),]+", re.DOTALL)
 
@@ -99,7 +100,7 @@ def columns(session: Session, table: Table) -> list[Column]:
 
 def declared_columns(session: Session, table: Table) -> list[str]:
     """The columns' names as the table's own definition has them, whoever asks."""
-    definition = str(session.rows(f"SHOW CREATE TABLE {table.source}")[0][1])
+    definition = _definition(session, table)
     names: list[str] = []
     depth = 0
     first = False  # whether the next token begins an item of the outermost parentheses
@@ -118,6 +119,30 @@ def declared_columns(session: Session, table: Table) -> list[str]:
                 names.append(token[1:-1].replace("``", "`"))
             first = False
     return names
+
+
+def _definition(session: Session, table: Table) -> str:
+    """SHOW CREATE TABLE, which asks for a right on the whole table.
+
+    Raises:
+        SourceError: the user has rights on some columns only, so that the others cannot be told.
+    """
+    pymysql = driver()
+    try:
+        return str(session.rows(f"SHOW CREATE TABLE {table.source}")[0][1])
+    except pymysql.OperationalError as error:
+        if error.args[0] != _DENIED:
+            raise
+        listed = session.rows(
+            "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s"
+            " ORDER BY ordinal_position",
+            (table.database, table.relation),
+        )
+        seen = f"of its columns only these may be read: {', '.join(str(name) for (name,) in listed) or 'none'}"
+        raise SourceError(
+            f"table {table.name}: SELECT denied to {session.role} on the whole table; {seen}",
+            hint=grant(session, table),
+        ) from error
 
 
 def keys(session: Session, table: Table, columns: Sequence[Column]) -> dict[str, Any]:

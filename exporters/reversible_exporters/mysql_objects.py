@@ -82,7 +82,7 @@ def _rights(session: Session) -> set[str]:
             continue  # a role's membership, or GRANT PROXY
         rights = {right.strip().upper() for right in re.sub(r"\([^)]*\)", "", match[1]).split(",")}
         rights |= everything if "ALL PRIVILEGES" in rights else set()
-        database = match[2].strip("`").replace("``", "`")
+        database = match[2][1:-1].replace("``", "`")
         if match[2] == "*":
             held |= rights | ({"routines"} if "SELECT" in rights else set())
         elif database == "mysql" and match[3] in ("*", "`proc`") and "SELECT" in rights:

@@ -24,6 +24,7 @@ _SETTINGS = {
     "character_set_results": "utf8mb4",
     "sql_select_limit": "18446744073709551615",  # a server may give fewer rows without a word
     "sql_big_selects": "1",
+    "max_error_count": "65535",  # of the warnings that SHOW WARNINGS lists
     "sql_quote_show_create": "1",
     "net_write_timeout": "3600",  # a reader that compresses is slow at times
     "net_read_timeout": "3600",
@@ -233,6 +234,21 @@ def driver() -> Any:
     except ModuleNotFoundError as error:
         raise MissingSDKError("PyMySQL", extra="mysql") from error
     return pymysql
+
+
+def writable(address: Address, password: str | None, *, timeout_s: float) -> "Connection[Any]":
+    """A connection that may write, for a restore.
+
+    Raises:
+        SourceError: the server refuses; the message never holds the password.
+    """
+    pymysql = driver()
+    try:
+        return _connect(address, password, timeout_s)
+    except pymysql.MySQLError as error:
+        raise _refused(error, address, password) from None
+    except (OSError, RuntimeError) as error:
+        raise SourceError(f"MySQL at {address.where}: {one_line(error)}", hint=_TLS_HINT) from None
 
 
 def quote(name: str) -> str:

@@ -87,7 +87,7 @@ def _plainly(walk: "_Walk", columns: Sequence[Column]) -> dict[str, pa.Array] | 
     types: dict[str, pa.DataType] = {}
     for n, column in enumerate(columns):
         names.append(str(n))
-        types[str(n)] = column.stored.arrow
+        types[str(n)] = pa.timestamp("us") if column.stored.text == "moment" else column.stored.arrow  # no zone is sent
         names += [f"{n} odd"] if column.stored.odd else []
     wanted = [str(n) for n, column in enumerate(columns) if column.stored.text != "time"]
     try:
@@ -116,6 +116,8 @@ def _plainly(walk: "_Walk", columns: Sequence[Column]) -> dict[str, pa.Array] | 
             values = values if null is None else pc.if_else(pa.array(null), pa.scalar(None, values.type), values)
         elif values.null_count != (0 if null is None else int(null.sum())):
             raise ValueError(f"column {column.name}: empty values that are not NULL")
+        if column.stored.text == "moment":
+            values = values.cast(pa.int64()).cast(column.stored.arrow)
         if column.stored.text not in ("date", "moment") or not _before_the_first_day(values):
             found[column.name] = values
     return found

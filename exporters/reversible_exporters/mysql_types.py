@@ -165,8 +165,8 @@ def _stored_text(column: Column) -> Stored:
     odd, exceptional, as_bytes = "", "", False
     if base == "enum":  # the error value: index 0, which reads like a member ''
         odd, exceptional = "CASE WHEN {c} + 0 = 0 THEN '0' END", "{c} + 0 = 0"
-    elif base == "set" and re.search(r"[(,]''[,)]", column.source_type):  # the set of '' reads like the empty set
-        exceptional = "{c} + 0 > 0 AND LENGTH({c}) = 0"
+    elif base == "set" and (empty := _empty_members(column.source_type)):  # a member '' is written as nothing at all
+        exceptional = f"(({{c}} + 0) & {empty}) <> 0"
         odd = f"CASE WHEN {exceptional} THEN CAST({{c}} + 0 AS CHAR) END"
     elif column.charset and column.charset not in _EXACT_CHARSETS:
         odd, as_bytes = _SEND_BACK % column.charset, True
@@ -175,3 +175,9 @@ def _stored_text(column: Column) -> Stored:
         family="text", arrow=pa.string(), text="text", binary="text", odd=odd, odd_is_bytes=as_bytes,
         exceptional=exceptional,
     )  # fmt: skip
+
+
+def _empty_members(source_type: str) -> int:
+    """The bits of a SET's members that are empty."""
+    members = re.findall(r"'((?:[^']|'')*)'", source_type)
+    return sum(1 << n for n, member in enumerate(members) if not member)

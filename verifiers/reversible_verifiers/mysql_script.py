@@ -67,7 +67,7 @@ def by_duckdb(script: str) -> int:
     """The number of statements, counted by DuckDB's regular expressions instead of our lexer."""
     import duckdb
 
-    quotes = r"""`(?:[^`]|``)*`|'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|/\*[^!M].*?\*/|(?m:--[ \t].*$)|(?m:#.*$)"""
+    quotes = r"""`(?:[^`]|``)*`|'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|/\*[^!M].*?\*/|--[ \t][^\n]*|#[^\n]*"""
     query = """
         WITH sections AS (
             SELECT unnest(regexp_split_to_array($script, '(?mi)^[ \\t]*DELIMITER[ \\t]+')) AS text,
