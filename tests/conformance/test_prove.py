@@ -49,12 +49,13 @@ def test_a_record_is_proven_and_the_proof_checked(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], record: dict[str, Any], times: int
 ) -> None:
     file = written(tmp_path, "record.json", record)
-    status, proof, said = prove(capsys, str(bundle), "pair", "--record", file)
+    into = tmp_path / "proof.json"
+    status, proof, said = prove(capsys, str(bundle), "pair", "--record", file, "--json", "--into", str(into))
     root = json.loads(proof)["root"]
 
     assert (status, json.loads(proof)["times"]) == (0 if times else 1, times)
     assert root in said
-    (tmp_path / "proof.json").write_text(proof)
+    assert json.loads(into.read_text()) == json.loads(proof)
     check = ("--check", str(tmp_path / "proof.json"), "--root")
     assert prove(capsys, *check, root)[0] == status
     assert prove(capsys, *check, root, "--record", file)[0] == status
@@ -69,7 +70,7 @@ def test_the_root_of_the_source_must_be_that_of_the_files(tmp_path: Path, capsys
     good = bundled(TABLE, TABLE, "", tmp_path / "good", seen=TABLE).root
     bad = bundled(TABLE, TABLE.slice(0, 2), "", tmp_path / "bad", seen=TABLE).root
 
-    status, _, said = prove(capsys, str(good), "pair", "--record", file)
+    status, said, _ = prove(capsys, str(good), "pair", "--record", file)
     assert status == 0
     assert "the source's witness has the same root" in said
     status, out, said = prove(capsys, str(bad), "pair", "--record", file)

@@ -1,7 +1,6 @@
 """Was this record in the export?"""
 
 import json
-import sys
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -34,7 +33,7 @@ _WORDS = {
 @click.command(
     epilog="""\b
 Examples:
-  reversible prove run-1/bundle boutique.client --record client.json > proof.json
+  reversible prove run-1/bundle boutique.client --record client.json --into proof.json
   reversible prove --check proof.json --root ROOT --record client.json
 
 \b
@@ -47,19 +46,31 @@ Exit status: 0 the record is there; 1 it is not, and that is proven too; 2 usage
 @click.option("--record", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The row, as JSON.")
 @click.option("--check", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A proof to check.")
 @click.option("--root", default="", help="With --check: the root that you trust.")
+@click.option("--into", type=click.Path(dir_okay=False, path_type=Path), help="Write the proof to this file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the proof, one JSON document, on stdout.")
 @lang_option
-def prove(bundle: Path | None, asset: str | None, record: Path | None, check: Path | None, root: str, lang: str) -> int:
-    """Prove that a row of table ASSET in BUNDLE is this record, or that none is; print the proof as JSON."""
+def prove(
+    bundle: Path | None,
+    asset: str | None,
+    record: Path | None,
+    check: Path | None,
+    root: str,
+    into: Path | None,
+    as_json: bool,
+    lang: str,
+) -> int:
+    """Prove that a row of table ASSET in BUNDLE is this record, or that none is."""
     if check is not None:
-        if bundle or not root:
-            raise UsageError("--check takes a proof and --root, and no bundle")
-        return _say(_checked(check, root, record), lang)
+        if bundle or into or not root:
+            raise UsageError("--check takes a proof and --root, and no bundle", hint="reversible prove --help")
+        return _say(_checked(check, root, record), as_json, lang)
     if bundle is None or asset is None or record is None:
         raise UsageError("prove needs BUNDLE, ASSET and --record", hint="reversible prove --help")
     found, known = _proven(bundle, asset, _json(record))
-    click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
-    status = _say(found, lang)
-    click.echo(_WORDS[lang]["source" if known else "alone"], err=True)
+    if into is not None:
+        into.write_text(_text(found) + "\n", encoding="utf-8")
+    status = _say(found, as_json, lang)
+    click.echo(_WORDS[lang]["source" if known else "alone"], err=as_json)
     return status
 
 
@@ -113,11 +124,17 @@ def _checked(path: Path, root: str, record: Path | None) -> "Proof":
     return found
 
 
-def _say(found: "Proof", lang: str) -> int:
+def _say(found: "Proof", as_json: bool, lang: str) -> int:
     words = _WORDS[lang]
-    click.echo(words["there" if found.times else "absent"].format(n=found.times, rows=found.rows), file=sys.stderr)
-    click.echo(words["root"].format(root=found.root), file=sys.stderr)
+    if as_json:
+        click.echo(_text(found))
+    click.echo(words["there" if found.times else "absent"].format(n=found.times, rows=found.rows), err=as_json)
+    click.echo(words["root"].format(root=found.root), err=as_json)
     return 0 if found.times else 1
+
+
+def _text(found: "Proof") -> str:
+    return json.dumps(found.to_json(), ensure_ascii=False, indent=1)
 
 
 def _json(path: Path) -> Any:
