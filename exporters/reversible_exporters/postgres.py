@@ -44,6 +44,7 @@ class PostgresSettings(BaseModel):
         500_000, ge=1, description="rows of one Parquet file, where the source cannot be read by ranges"
     )
     workers: int = Field(2, ge=1, le=64, description="connections that read one table side by side, in one snapshot")
+    strong: bool = Field(False, description="also SHA-256 of every row and their root: slower; rows can be proved")
     max_mib_per_s: float = Field(0.0, ge=0, description="MiB that all connections may read in one second; 0: no limit")
 
 
@@ -176,7 +177,9 @@ class PostgresExporter:
                 "server_version": session.version,
             }
             return Witness(method="postgresql catalogs, asked again in the same snapshot", facts=facts)
-        return postgres_witness.of_table(self._pool, self._table(session, asset), part_bytes=self._part_bytes)
+        return postgres_witness.of_table(
+            self._pool, self._table(session, asset), part_bytes=self._part_bytes, strong=self.settings.strong
+        )
 
     def close(self) -> None:
         """Give the connection and its snapshot back."""

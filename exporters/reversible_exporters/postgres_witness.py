@@ -1,12 +1,20 @@
 """What does the server say of a table by another protocol, another decoder, other ranges, and its own engine?"""
 
 import secrets
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import reduce
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock
+from typing import Any
+
+import pyarrow as pa
 
 from reversible import fingerprint
 from reversible.errors import SourceError
-from reversible.fingerprint import TableFingerprint
+from reversible.fingerprint import Cells, Column, TableFingerprint
+from reversible.fingerprint.strong import RowDigests
 from reversible.interfaces import Witness
 from reversible_exporters import postgres_binary, postgres_catalog, postgres_ranges
 from reversible_exporters.postgres_catalog import Table
@@ -20,8 +28,14 @@ from reversible_exporters.postgres_totals import totals
 _OTHER_RANGES = 1.5  # times the export's: a row lost between two ranges there lies inside one here
 
 
-def of_table(pool: Pool, table: Table, *, part_bytes: int) -> Witness:
+def of_table(pool: Pool, table: Table, *, part_bytes: int, strong: bool = False) -> Witness:
     """The fingerprint under a challenge drawn now, after the export; totals and count by the engine, without ranges.
+
+    Args:
+        pool: Connections that share the export's snapshot.
+        table: The table.
+        part_bytes: The size of the export's ranges, at the server.
+        strong: Also take the SHA-256 of every row, and their root (docs/fingerprint-strong.md).
 
     Raises:
         SourceError: the server refused, went away, or counts other rows than it sent.
@@ -41,13 +55,17 @@ def of_table(pool: Pool, table: Table, *, part_bytes: int) -> Witness:
     )  # fmt: skip
     select = postgres_binary.select_list(columns)
 
+    digests = _Digests(plan.columns) if strong else None
+
     def read(worker: Session, one: Range, pace: Pace) -> TableFingerprint:
-        found = TableFingerprint.empty(plan)
+        found = fingerprint.Accumulator(plan)
         query = f"SELECT {select} FROM {one.rows}"  # noqa: S608 - quoted names
         with closing(copy(worker, query, "binary", pace)) as chunks:
             for cells, count in postgres_binary.batches(chunks, columns):
-                found = found.merge(fingerprint.fingerprint(plan, [cells], [count]))
-        return found
+                found.add(cells, count)
+                if digests is not None:
+                    digests.add(cells, count)
+        return found.result()
 
     found = reduce(TableFingerprint.merge, pool.each(subject, hint, ranges, read), TableFingerprint.empty(plan))
     if found.rows != rows:
@@ -55,12 +73,34 @@ def of_table(pool: Pool, table: Table, *, part_bytes: int) -> Witness:
     described = [
         {"name": one.name, "source_type": one.source_type, "nullable": one.nullable} for one in columns
     ]  # fmt: skip
+    facts, tables = {}, {}
+    if digests is not None:
+        facts["strong"], tables["strong"] = digests.finish()
     return Witness(
         method="postgresql COPY binary, decoded by our own code, in the export's snapshot; count, sum, min and max"
         " by the server",
         facts={
             "rows": rows, "columns": described, "constraints": constraints, "totals": by_column,
-            "fingerprint": found.to_json(),
+            "fingerprint": found.to_json(), **facts,
         },
-        tables=found.to_tables(),
+        tables={**found.to_tables(), **tables},
     )  # fmt: skip
+
+
+class _Digests:
+    """The strong fingerprint of rows that several connections read, in any order."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._folder = TemporaryDirectory(prefix="reversible-")
+        self._digests = RowDigests(columns, Path(self._folder.name))
+        self._lock = Lock()
+
+    def add(self, cells: Mapping[str, Cells], rows: int) -> None:
+        with self._lock:
+            self._digests.add(cells, rows)
+
+    def finish(self) -> tuple[dict[str, Any], pa.Table]:
+        """The witness's fact and its table."""
+        with self._folder, self._digests:
+            found = self._digests.finish()
+            return found.to_json(), found.to_table()

@@ -1,5 +1,6 @@
 """Does a database leave whole, and does a verifier notice each way in which it did not?"""
 
+import json
 import math
 import os
 import shutil
@@ -20,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from reversible import fingerprint
 from reversible.assets import Asset, Kind
 from reversible.bundle.reader import Bundle
 from reversible.bundle.writer import BundleWriter
@@ -29,6 +31,7 @@ from reversible_exporters import postgres_table
 from reversible_exporters.postgres import PostgresExporter, PostgresSettings
 from reversible_exporters.postgres_table import PLACEHOLDER
 from reversible_samples.postgres_server import PostgresServer
+from reversible_verifiers import table_files
 from reversible_verifiers.metadata import Metadata
 from reversible_verifiers.openness import Openness
 from reversible_verifiers.rows import Rows
@@ -816,6 +819,36 @@ def test_a_damaged_earlier_bundle_is_not_taken_over(server: PostgresServer, wide
     with BundleWriter(tmp_path / "later", since=earlier) as writer, pytest.raises(BundleError, match="part-00002"):
         source.export(asset, writer)
     source.close()
+
+
+def test_a_strong_witness_proves_the_rows_and_sees_damage(server: PostgresServer, wide: str, tmp_path: Path) -> None:
+    source = exporter(server)
+    asset = next(one for one in source.discover() if one.name == wide)
+    source.close()
+    bundle = resumed(server, tmp_path / "b", asset, strong=True)
+    witness = bundle.witness(asset)
+
+    assert witness.facts["strong"]["rows"] == 5000
+    assert not wrong(findings(bundle.root, wide))
+
+    # A forger who also rewrote the additive sums, for which the challenge is known by now.
+    part = bundle.parts(asset, "part-?????.parquet")[0]
+    pq.write_table(column("t", at(7, lambda one: one + "y"))(pq.read_table(part)), part, compression="zstd")
+    plan = fingerprint.Plan.from_json(witness.facts["fingerprint"])
+    found = fingerprint.Accumulator(plan)
+    for one in bundle.parts(asset, "part-?????.parquet"):
+        for cells, rows in table_files.batches(one, plan):
+            found.add(cells, rows)
+    forged = {**witness.facts, "fingerprint": found.result().to_json()}
+    forged["totals"]["t"]["sum"] = str(int(forged["totals"]["t"]["sum"]) + 1)
+    forged["totals"]["t"]["max"] = str(int(forged["totals"]["t"]["max"]) + 1)
+    folder = bundle.root / "data/witness" / asset.slug
+    document = json.loads((folder / "witness.json").read_text(encoding="utf-8"))
+    (folder / "witness.json").write_text(json.dumps({**document, "facts": forged}), encoding="utf-8")
+    for name, table in found.result().to_tables().items():
+        pq.write_table(table, folder / f"{name}.parquet")
+
+    assert findings(bundle.root, wide)["data.cells_different"].value
 
 
 def test_a_source_that_may_be_read_slowly_only_is_read_slowly(
