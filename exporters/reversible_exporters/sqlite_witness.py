@@ -10,7 +10,9 @@ import math
 from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from reversible.fingerprint import Cells
 from reversible_exporters.sqlite_session import Session
@@ -67,13 +69,42 @@ def batches(session: Session, source: str, columns: Sequence[Column]) -> Iterato
     step = rows_at_once(columns)
     while fetched := rows.fetchmany(step):
         cells = {
-            column.name: _cells(values, column, session.codec)
+            column.name: cells_of(values, column, session.codec)
             for column, values in zip(columns, zip(*fetched, strict=True), strict=True)
         }
         yield cells, len(fetched)
 
 
-def _cells(values: Sequence[Any], column: Column, codec: str) -> Cells:
+def cells_of(values: Sequence[Any], column: Column, codec: str) -> Cells:
+    """A column of spelled values as cells, what the column cannot hold set aside."""
+    whole = _whole(values, column, codec)
+    return _one_by_one(values, column, codec) if whole is None else Cells(whole)
+
+
+def _whole(values: Sequence[Any], column: Column, codec: str) -> pa.Array | None:
+    """All values at once, where each has the column's class and is no real, nor text in UTF-16; else None."""
+    head = {"integer": "i", "text": "t", "blob": "b"}.get(column.stored)
+    if head is None or (head == "t" and codec != "utf-8") or not {type(one) for one in values} <= {str, type(None)}:
+        return None
+    spelled_out = pa.array(values, pa.large_string())
+    if not pc.all(pc.starts_with(spelled_out, head)).as_py():
+        return None
+    rest = pc.utf8_slice_codeunits(spelled_out, 1)
+    if head == "i":
+        return rest.cast(pa.int64())
+    joined = bytes.fromhex("".join(rest.drop_null().to_pylist()))
+    ends = np.cumsum(pc.fill_null(pc.binary_length(rest), 0).to_numpy() // 2, dtype=np.int64)
+    offsets = pa.py_buffer(np.concatenate([np.zeros(1, np.int64), ends]))
+    found = pa.Array.from_buffers(
+        pa.large_binary(), len(values), [rest.is_valid().buffers()[1], offsets, pa.py_buffer(joined)]
+    )
+    try:
+        return found.cast(ARROW[column.stored])
+    except pa.ArrowInvalid:  # text that is not valid UTF-8 stands among it
+        return None
+
+
+def _one_by_one(values: Sequence[Any], column: Column, codec: str) -> Cells:
     kept: list[Any] = []
     odd: dict[int, str] = {}
     for row, cell in enumerate(values):

@@ -127,11 +127,17 @@ def convert(path: Path, declared: Declared, asset: Asset, into: "BundleWriter", 
     return verdict
 
 
-def witness(path: Path, declared: Declared, *, name: str = "") -> Witness:
+def witness(path: Path, declared: Declared, *, name: str = "", rows: int | None = None) -> Witness:
     """What the second reader says of the file: rows, totals and a fingerprint; of ORC the first one must do.
 
     Where the second has no words for a cell (Arrow leaves a ragged row out, calamine gives no formula), the first's
     stand.
+
+    Args:
+        path: The file.
+        declared: Its columns.
+        name: What the file is called, where `path` does not say it.
+        rows: About how many rows it has, when that is known: it only decides the grain of the fingerprint.
 
     Raises:
         SourceError: the file cannot be read.
@@ -141,7 +147,8 @@ def witness(path: Path, declared: Declared, *, name: str = "") -> Witness:
     families = tuple(fingerprint.Column(one, column.family) for one, column in declared.columns.items())
     schema, scratch = _schema(declared), Verdict(file, declared.format_of(file), tuple(label for label, _ in readers))
     with _reading(file):
-        rows = sum(1 for _ in readers[-1][1](path, declared)[1])
+        if rows is None:
+            rows = sum(1 for _ in readers[-1][1](path, declared)[1])
         plan = Plan(secrets.token_hex(32), families, (), fingerprint.buckets_for(rows))
         found = TableFingerprint.empty(plan)
         tallies = {one: Tally(column.family) for one, column in declared.columns.items()}

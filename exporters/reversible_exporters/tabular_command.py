@@ -50,7 +50,7 @@ def convert(file: Path, schema_file: Path, into: Path, as_json: bool) -> int:
     with BundleWriter(into) as writer:
         writer.discard(asset)
         verdict = tabular.convert(file, declared, asset, writer)
-        writer.put_witness(asset, tabular.witness(file, declared))
+        writer.put_witness(asset, tabular.witness(file, declared, rows=verdict.rows))
         writer.close_asset(asset, exporter=f"reversible_exporters.tabular {__version__}", at=now)
         about = {"tool": f"reversible-toolkit {__version__}", "sources": [{"name": "files", "endpoints": []}]}
         bundle = writer.finish(about=about, at=now)

@@ -269,6 +269,27 @@ def test_the_engines_spelling_of_a_real_is_the_real(value: float) -> None:
         assert sqlite_witness.read(cell, "utf-8")[1].hex() == value.hex()
 
 
+ALONE = [
+    ("integer", ["i1", None, "i-9223372036854775808"], [1, None, -(2**63)], {}),
+    ("integer", ["i1", 0.0], [1, None], {1: "real:0x0.0p+0"}),
+    ("text", ["t", "tc3a9", None], ["", "é", None], {}),
+    ("text", ["t61", "tff", "t62"], ["a", None, "b"], {1: "text-bytes:ff"}),
+    ("blob", [None, "bff", "b", "b0001"], [None, b"\xff", b"", b"\0\1"], {}),
+    ("blob", ["bff", "t61"], [b"\xff", None], {1: "text:a"}),
+]
+
+
+@pytest.mark.parametrize(("stored", "spelled", "values", "odd"), ALONE)
+def test_what_the_engine_spells_is_read_in_whole_columns_as_cell_by_cell(
+    stored: str, spelled: list[Any], values: list[Any], odd: dict[int, str]
+) -> None:
+    column = sqlite_values.Column(name="c", source_type="", nullable=True, stored=stored)
+    cells = sqlite_witness.cells_of(spelled, column, "utf-8")
+
+    assert (cells.values.to_pylist(), dict(cells.exceptions)) == (values, odd)
+    assert cells.values.type == sqlite_values.ARROW[stored]
+
+
 @given(CELL.filter(lambda cell: cell is not None and cell == cell))
 def test_what_the_sidecar_spells_is_read_back(cell: Any) -> None:
     again = sqlite_values.unspelled(sqlite_values.spelled(cell))
