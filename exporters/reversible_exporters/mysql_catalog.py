@@ -100,25 +100,27 @@ def columns(session: Session, table: Table) -> list[Column]:
 
 def declared_columns(session: Session, table: Table) -> list[str]:
     """The columns' names as the table's own definition has them, whoever asks."""
-    definition = _definition(session, table)
-    names: list[str] = []
+    return [_unquoted(item[0]) for item in _items(_definition(session, table)) if item[0].startswith("`")]
+
+
+def _items(definition: str) -> list[list[str]]:
+    """What stands between the commas of CREATE TABLE's parentheses, as tokens without white space around them."""
+    items: list[list[str]] = [[]]
     depth = 0
-    first = False  # whether the next token begins an item of the outermost parentheses
     for token in _TOKEN.findall(definition[definition.index("(") :]):
-        if token == "(":  # noqa: S105 - a parenthesis
-            depth += 1
-            first = depth == 1
-        elif token == ")":  # noqa: S105
-            depth -= 1
-            if depth == 0:
-                break
-        elif token == "," and depth == 1:  # noqa: S105
-            first = True
-        elif first and not token.isspace():
-            if token.startswith("`"):
-                names.append(token[1:-1].replace("``", "`"))
-            first = False
-    return names
+        depth -= token == ")"  # noqa: S105
+        if token == ")" and depth == 0:  # noqa: S105 - a parenthesis
+            break
+        if token == "," and depth == 1:  # noqa: S105
+            items.append([])
+        elif depth and token.strip():
+            items[-1].append(token.strip())
+        depth += token == "("  # noqa: S105
+    return [item for item in items if item]
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace("``", "`")
 
 
 def _definition(session: Session, table: Table) -> str:
@@ -176,31 +178,29 @@ def checks(session: Session, table: Table) -> list[tuple[str, str]]:
 
 
 def constraints(session: Session, table: Table) -> list[list[Any]]:
-    """[name, kind, columns] of the table's keys and checks, asked in other words than `keys`."""
-    kinds = {"PRIMARY KEY": "p", "UNIQUE": "u", "FOREIGN KEY": "f", "CHECK": "c"}
-    listed = session.named(
-        "SELECT constraint_name, constraint_type FROM information_schema.table_constraints"
-        " WHERE table_schema = %s AND table_name = %s ORDER BY constraint_type, CAST(constraint_name AS BINARY)",
-        (table.database, table.relation),
-    )
+    """[name, kind, columns] of the table's keys and checks, from SHOW INDEX and the table's own definition.
+
+    information_schema, which `keys` asks, hides foreign keys and checks from a user who has SELECT and nothing else:
+    the two then differ, and a verifier says so.
+    """
     shown_indexes = session.named(f"SHOW INDEX FROM {table.source}")
     partial = {one["key_name"] for one in shown_indexes if one["column_name"] is None or one["sub_part"] is not None}
-    used = session.named(
-        "SELECT constraint_name, column_name FROM information_schema.key_column_usage"
-        " WHERE table_schema = %s AND table_name = %s AND referenced_table_name IS NOT NULL ORDER BY ordinal_position",
-        (table.database, table.relation),
-    )
-    found: list[list[Any]] = []
-    for one in listed:
-        name, kind = one["constraint_name"], kinds[one["constraint_type"]]
-        of: list[str] = []
-        if kind in "pu":
-            if name in partial:
-                continue  # over a part of a column: unique, and no key of whole values
-            of = [index["column_name"] for index in shown_indexes if index["key_name"] == name]
-        elif kind == "f":
-            of = [use["column_name"] for use in used if use["constraint_name"] == name]
-        found.append([name, kind, of])
+    unique: dict[str, list[str]] = {}
+    for one in shown_indexes:
+        if not int(one["non_unique"]) and one["key_name"] not in partial:  # over a part of a column: no key of values
+            unique.setdefault(one["key_name"], []).append(one["column_name"])
+    found: list[list[Any]] = [[name, "p" if name == "PRIMARY" else "u", of] for name, of in unique.items()]
+    for item in _items(_definition(session, table)):
+        words = [token.upper() for token in item]
+        if words[0] == "CONSTRAINT" and words[2] == "FOREIGN KEY":
+            of = [_unquoted(token) for token in item[4 : item.index(")")] if token.startswith("`")]
+            found.append([_unquoted(item[1]), "f", of])
+        elif words[0] == "CONSTRAINT" and words[2] == "CHECK":
+            found.append([_unquoted(item[1]), "c", []])
+        elif item[0].startswith("`") and any(
+            word.split()[-1:] == ["CHECK"] for word in words[1:] if word[0] not in "`'"
+        ):
+            found.append([_unquoted(item[0]), "c", []])  # MariaDB names a column's own check after the column
     return found
 
 
