@@ -199,6 +199,7 @@ def test_a_second_run_takes_what_was_refused_when_the_target_was_mended(
         source.run("ALTER TABLE t OWNER TO postgres; DROP ROLE lender")
     target = Database(poor)
     first = restored(bundle, target)
+    assert status(restored(bundle, Database(poor), owners=False)) == 0
     target.run("CREATE ROLE lender")
 
     second = restored(bundle, target)
