@@ -20,7 +20,6 @@ from reversible.fingerprint.sketch import Sketch
 from reversible.fingerprint.words import Encoded, encode, text_words
 
 _GRIDS = ("counts", "sums", "coarse")
-_BATCH_ROWS = 1 << 16  # rows whose words are made at a time
 _BLOCK_ROWS = 1 << 16  # rows whose hashes are made and added up at a time
 
 
@@ -174,21 +173,10 @@ class Accumulator:
                 raise ValueError(f"column {column.name} has {len(cells.values)} values in a batch of {rows} rows")
         state = self._state((self._rows + rows) * len(columns))
         hashes = np.empty(rows, np.uint64)
-        for first in range(0, rows, _BATCH_ROWS):
-            count = min(_BATCH_ROWS, rows - first)
-            encoded = [
-                encoded_cells(_cut(cells, first, count), one, self.plan.challenge)
-                for cells, one in zip(columns, self._families, strict=True)
-            ]
-            keys = np.empty((2 * len(self._keys), count), np.uint64)
-            for place, n in enumerate(self._keys):
-                keys[2 * place], keys[2 * place + 1] = encoded[n].shown()
-            for start in range(0, count, _BLOCK_ROWS):
-                size = min(_BLOCK_ROWS, count - start)
-                block = [one.cut(start, size) for one in encoded]
-                hashes[first + start : first + start + size] = self._add(
-                    state, block, keys[:, start : start + size], size
-                )
+        for start in range(0, rows, _BLOCK_ROWS):
+            count = min(_BLOCK_ROWS, rows - start)
+            block = [_cut(cells, start, count) for cells in columns]
+            hashes[start : start + count] = self._add(state, block, count)
         self._rows += rows
         return hashes
 
@@ -205,12 +193,17 @@ class Accumulator:
                 sketch += cells
         return replace(empty, rows=self._rows, total=self._total.copy(), columns=self._columns.copy())
 
-    def _add(self, state: accelerator.Sums, block: Sequence[Encoded], keys: Words, rows: int) -> Words:
+    def _add(self, state: accelerator.Sums, block: Sequence[Cells], rows: int) -> Words:
         """Hash a block of rows and add it up. Its cells lie in one piece of memory that all blocks share."""
         cells = self._cells[:, :rows]
         sums = np.zeros((LANES, rows), np.uint64)
-        for n, encoded in enumerate(block):
+        keys = np.empty((2 * len(self._keys), rows), np.uint64)
+        for n, one in enumerate(block):
+            encoded = encoded_cells(one, self._families[n], self.plan.challenge)
             self._columns[n] += state.hash_column(encoded, self._seeds[n], cells[n], sums)
+            if n in self._keys:
+                place = 2 * self._keys.index(n)
+                keys[place], keys[place + 1] = encoded.shown()
         state.mix_rows(sums)
         self._total += sums.sum(axis=1, dtype=np.uint64)
         hashes: Words = sums[0]

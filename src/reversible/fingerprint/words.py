@@ -35,15 +35,6 @@ class Encoded:
     odd: Mapping[int, tuple[str, int, int]] = field(default_factory=dict)
     index: npt.NDArray[np.int64] | None = None
 
-    def cut(self, start: int, count: int) -> "Encoded":
-        """The words of `count` values from `start` on, without copying any."""
-        end = start + count
-        if self.index is not None:
-            return Encoded(self.low, self.high, self.null, self.odd, self.index[start:end])
-        high, null = (None if one is None else one[start:end] for one in (self.high, self.null))
-        odd = {place - start: one for place, one in self.odd.items() if start <= place < end}
-        return Encoded(self.low[start:end], high, null, odd)  # type: ignore[arg-type]  # null stays an array of bool
-
     def expanded(self) -> "Encoded":
         """The same without a dictionary."""
         if self.index is None:
