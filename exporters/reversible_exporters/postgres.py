@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from reversible.assets import Asset, Kind
 from reversible.bundle.writer import json_bytes
-from reversible.errors import SourceError
+from reversible.errors import SourceError, SourceLostError
 from reversible.interfaces import Reachability, Witness
 from reversible.secrets import Secret, Text
 from reversible_exporters import postgres_catalog, postgres_dump, postgres_table, postgres_witness
@@ -160,7 +160,7 @@ class PostgresExporter:
         """
         session = self._exported.get(asset.id)
         if session is None or not self._pool.holds(session):
-            raise SourceError(
+            raise SourceLostError(
                 f"{asset.name}: the snapshot that its export read is gone, so nothing can bear witness to it",
                 hint="type the same command again: this asset is exported again",
             )

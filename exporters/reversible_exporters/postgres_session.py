@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
-from reversible.errors import MissingSDKError, SourceError
+from reversible.errors import MissingSDKError, SourceError, SourceLostError
 
 if TYPE_CHECKING:
     import psycopg
@@ -127,7 +127,7 @@ class Session:
     def _failed(self, error: "psycopg.Error", subject: str, hint: str) -> SourceError:
         psycopg = driver()
         if not self.alive:
-            return SourceError(
+            return SourceLostError(
                 f"{subject}: the connection to {self.where} was lost while reading",
                 hint="check that the server is up, then type the same command again",
             )
@@ -212,5 +212,5 @@ def _refused(error: "psycopg.Error", where: str, password: str | None) -> Source
         said = said.replace(password, "***")
     for fragment, meaning, hint in known:
         if fragment in text:
-            return SourceError(f"PostgreSQL at {where}: {meaning or said}", hint=hint)
-    return SourceError(f"PostgreSQL at {where}: {said}", hint="psql with the same url shows more")
+            return SourceLostError(f"PostgreSQL at {where}: {meaning or said}", hint=hint)
+    return SourceLostError(f"PostgreSQL at {where}: {said}", hint="psql with the same url shows more")

@@ -117,7 +117,9 @@ class _S3Server:
         """SIGKILL, the server and its guard: a crash; `start` brings it back with its data, at another address."""
         process, self._process = self._process, None
         if process is not None:
+            assert process.stdin is not None  # noqa: S101 - for the type checker: it is a pipe
             _kill_group(process)
+            process.stdin.close()
         self.stop()
 
     def __enter__(self) -> Self:

@@ -4,7 +4,8 @@ ReversibleError          what happened                                        ex
 ├── UsageError           you asked for something that is not there, or the       2
 │                        exit plan is wrong
 ├── SourceError          the vendor's platform refused or failed                 4
-│   └── MissingSDKError  the vendor's Python package is not installed            4
+│   ├── MissingSDKError  the vendor's Python package is not installed            4
+│   └── SourceLostError  it went away: what was exported is kept for a resume    4
 ├── BundleError          the bundle is unreadable, incomplete or altered         5
 ├── EvidenceError        the evidence is unreadable, incomplete or forged        5
 ├── DestinationError     the destination refused or failed                       6
@@ -46,6 +47,10 @@ class MissingSDKError(SourceError):
         super().__init__(
             f"the Python package {package} is not installed", hint=f"pip install 'reversible-toolkit[{extra}]'"
         )
+
+
+class SourceLostError(SourceError):
+    """The vendor's platform went away: no asset was refused, and the same command goes on when it is back."""
 
 
 class BundleError(ReversibleError):

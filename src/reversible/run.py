@@ -25,7 +25,7 @@ from reversible.bundle.writer import BundleWriter, disk_faults, json_bytes
 from reversible.destinations.local import RUN_METRICS as DESTINATION_METRICS
 from reversible.destinations.local import LocalDestination, Rerun
 from reversible.documents import Document, RunDocuments
-from reversible.errors import SourceError, UsageError
+from reversible.errors import SourceError, SourceLostError, UsageError
 from reversible.evidence import dossier, keys
 from reversible.evidence import verify as evidence_verify
 from reversible.findings import Finding
@@ -203,6 +203,8 @@ class DryRun:
         try:
             exporter.export(asset, writer)
             writer.put_witness(asset, exporter.witness(asset))
+        except SourceLostError:  # nothing was refused: the run stops here, and the same command takes it up
+            raise
         except SourceError as refusal:
             error = refusal.message + (f" (try: {refusal.hint})" if refusal.hint else "")
             writer.discard(asset)
