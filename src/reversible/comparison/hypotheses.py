@@ -64,7 +64,7 @@ def _stages(family: str, copy: Plain, others: Mapping[Column, Plain]) -> Iterato
             yield (copy + "".join(two) for two in itertools.product(_LETTERS[:95], repeat=2))
             yield (copy[:n] + one + copy[n + 1 :] for n in range(min(len(copy), 400)) for one in _LETTERS)
     elif kind in _NEAR:
-        yield from (dict.fromkeys(stage) for stage in _NEAR[kind](copy, family))
+        yield from _NEAR[kind](copy, family)
 
 
 def _of_any(family: str, others: Mapping[Column, Plain]) -> Iterator[Plain]:

@@ -5,6 +5,7 @@ coarse grid does as much where one row of a bucket differs; and the sums of a co
 same in every row, explains it all. Nothing is claimed that a hash does not confirm.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -23,6 +24,7 @@ from reversible.fingerprint import Cells, Column, Differences, Image, Plan, Tabl
 
 _MANY = 10  # buckets with changed rows from which one damage of a whole column is looked for
 _MOST_GUESSED = 200  # cells whose source value is looked for among few guesses
+_MOST_LISTED = 40  # buckets of one changed row that are looked into: a report shows fewer
 _MOST_THOROUGH = 2  # of these in each column, among millions of guesses: seconds each when none hits
 
 
@@ -295,15 +297,14 @@ def _single_rows(
     A guess that hits proves it. Without a hit, a bucket that holds a single row still names row and columns.
     """
     plan, shift = source.plan, source.plan.coarse_shift
-    if not plan.key or len(found.changed) > _MOST_GUESSED:
+    if not plan.key:
         return
-    parents = [bucket >> shift for bucket in found.changed]
+    parents = Counter(bucket >> shift for bucket in found.changed)
     moved = {bucket >> shift for bucket in (*found.surplus, *found.lacking)}
-    alone = {b for b, parent in zip(found.changed, parents, strict=True)
-             if parents.count(parent) == 1 and parent not in moved}  # fmt: skip
+    alone = [one for one in found.changed if parents[one >> shift] == 1 and one >> shift not in moved]
     apart_by = source.coarse - copy.coarse
     budget = _Budget()
-    for bucket, rows in _rows_in(plan, table, alone).items():
+    for bucket, rows in _rows_in(plan, table, set(alone[:_MOST_LISTED])).items():
         for n, column in enumerate(plan.columns):
             gap = int(apart_by[bucket >> shift, n])
             if gap and column.name not in settled:

@@ -293,8 +293,11 @@ def _with_exceptions(found: list[Plain], cells: Cells, rows: Sequence[int]) -> l
 
 def cells_of(values: Sequence[Plain], family: str) -> Cells:
     """The reverse of `plain`: values that were guessed, ready to be hashed."""
-    odd = {row: value.text for row, value in enumerate(values) if isinstance(value, Exceptional)}
-    bare = [None if isinstance(value, Exceptional) else value for value in values]
+    odd: dict[int, str] = {}
+    bare = values
+    if Exceptional in set(map(type, values)):  # a million guesses pass here: no loop of Python's over them
+        odd = {row: value.text for row, value in enumerate(values) if isinstance(value, Exceptional)}
+        bare = [None if isinstance(value, Exceptional) else value for value in values]
     if family == "date":
         return Cells(pa.array(bare, pa.int32()).cast(pa.date32()), odd)
     declared = fingerprint.arrow_type(family)
