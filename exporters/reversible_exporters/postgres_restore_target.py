@@ -66,6 +66,7 @@ class Target:
         """
         psycopg = driver()
         where = address(url)
+        connection = None
         try:
             connection = psycopg.connect(
                 url, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S, application_name="reversible restore"
@@ -75,6 +76,8 @@ class Target:
             connection.execute("SELECT pg_catalog.pg_advisory_lock(%s)", (_LOCK,))
             connection.execute("SELECT pg_catalog.set_config('lock_timeout', '0', false)")
         except psycopg.errors.LockNotAvailable as error:
+            assert connection is not None  # noqa: S101 - it refused a lock
+            connection.close()
             raise DestinationError(
                 f"PostgreSQL at {where}: another restore is at work there", hint="wait until it ends"
             ) from error

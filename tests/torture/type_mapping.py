@@ -47,7 +47,7 @@ def rendered(found: Mapping[str, Column]) -> str:
     for (arrow, family, odd), types in groups.items():
         back = _GOES_BACK[family.partition(":")[0]]
         lines.append(f"| {_listed(types)} | `{arrow}` | `{family}` | {odd} | {back} |")
-    lines += ["", f"{len(type_table.TYPES)} types, and arrays of each, are in the torture."]
+    lines += ["", f"{len(type_table.TYPES)} types, and arrays of each that can have them, are in the torture."]
     return "\n".join(lines)
 
 
