@@ -111,6 +111,10 @@ class SQLiteExporter:
                 self._export_table(session, asset, into)
         self._exported[asset.id] = session
 
+    def stands(self, asset: Asset, into: "BundleWriter") -> bool:
+        """Never: an earlier run's transaction is gone, and nothing tells its moment from this one's."""
+        return False
+
     def witness(self, asset: Asset) -> Witness:
         """Ask again in the export's own snapshot.
 
