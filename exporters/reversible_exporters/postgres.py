@@ -49,7 +49,7 @@ class PostgresSettings(BaseModel):
 
 
 class PostgresExporter:
-    """Reads one PostgreSQL database, and only reads. Run against 18; 13 to 17 are meant and not run yet."""
+    """Reads one PostgreSQL database, 13 to 18, and only reads."""
 
     Settings: ClassVar[type[BaseModel]] = PostgresSettings
 
