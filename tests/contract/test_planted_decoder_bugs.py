@@ -150,13 +150,13 @@ BUGS: dict[str, Bug] = {
         column("nom", each(lambda one: one.encode().decode("latin-1"), pa.string())), "nom", 20, "mojibake"
     ),
     "trailing spaces trimmed": Bug(column("code", pc.utf8_rtrim_whitespace), "code", 133, "trimming"),
-    "int32 overflow": Bug(column("stock", each(wrapped, pa.int64())), "stock", 150, "overflow (32 bits)"),
+    "int32 overflow": Bug(column("stock", each(wrapped, pa.int64())), "stock", 150, "overflow, 32 bits"),
     "bool inverted on NULL": Bug(
         column("vrai", lambda values: pc.fill_null(values, False)), "vrai", 67, "value for null"
     ),
     "exceptions off by one row": Bug(exceptions_one_row_late, "fin", 10, "infinity"),
     "exceptions lost": Bug(lambda block: Block(block.batch), "fin", 5, "exception lost"),
-    "columns swapped": Bug(swapped_names, "nom", 300, "swapped columns (code)"),
+    "columns swapped": Bug(swapped_names, "nom", 300, "swapped columns, code"),
 }  # fmt: skip
 
 

@@ -69,18 +69,18 @@ def places(found: Located) -> list[str]:
 
 
 CELLS: dict[str, tuple[str, int, Any, str]] = {
-    "rounding": ("prix", 100, Decimal("0.83"), "0.830 instead of 0.825 (rounding (2 digits))"),
+    "rounding": ("prix", 100, Decimal("0.83"), "0.830 instead of 0.825 (rounding, 2 digits)"),
     "ulp": ("poids", 10, math.nextafter(10 / 7, 2), f"{math.nextafter(10 / 7, 2)!r} instead of {10 / 7!r}"),
     "null for empty": ("nom", 5, None, "NULL instead of \"\" (null for empty)"),
     "empty for null": ("nom", 4, "", "\"\" instead of NULL (empty for null)"),
-    "trimming": ("nom", 1, "Zoé", "Zoé instead of \"Zoé \" (trimming (-1 character))"),
+    "trimming": ("nom", 1, "Zoé", "Zoé instead of \"Zoé \" (trimming, -1 character)"),
     "mojibake": ("nom", 3, "naÃ¯ve", "naÃ¯ve instead of naïve (mojibake)"),
-    "normalisation": ("nom", 3, "nai\u0308ve", "nai\u0308ve instead of naïve (unicode normalisation (NFD))"),
-    "truncation": ("nom", 399, "ville 39", "ville 39 instead of ville 399 (truncation (-1 character))"),
+    "normalisation": ("nom", 3, "nai\u0308ve", "nai\u0308ve instead of naïve (unicode normalisation, NFD)"),
+    "truncation": ("nom", 399, "ville 39", "ville 39 instead of ville 399 (truncation, -1 character)"),
     "case": ("nom", 2, "LYON", "LYON instead of Lyon (case)"),
     "time zone": ("passee_le", 0, NOON + dt.timedelta(hours=2), "14:00:00.123456+00 instead of 2026-01-01 12:00:00"),
     "sub-second": ("passee_le", 0, NOON.replace(microsecond=0), "instead of 2026-01-01 12:00:00.123456+00 (sub-second"),
-    "day": ("jour", 0, dt.date(2025, 12, 31), "2025-12-31 instead of 2026-01-01 (day off by one (-1 d))"),
+    "day": ("jour", 0, dt.date(2025, 12, 31), "2025-12-31 instead of 2026-01-01 (day off by one, -1 d)"),
     "inverted": ("vrai", 0, False, "false instead of true (inverted)"),
     "value for null": ("vrai", 2, False, "false instead of NULL (value for null)"),
     "null": ("vrai", 0, None, "NULL instead of true (null for value)"),
@@ -155,7 +155,7 @@ def test_a_changed_row_without_a_key_is_a_changed_cell(tmp_path: Path) -> None:
     found = locate(source(), changed(source(), "prix", 3, Decimal("0.15")), tmp_path, key=())
 
     assert places(found) == [
-        "boutique.ligne.prix [part-00000.parquet row=3]: 0.150 instead of 0.146 (rounding (2 digits))"
+        "boutique.ligne.prix [part-00000.parquet row=3]: 0.150 instead of 0.146 (rounding, 2 digits)"
     ]
     assert found.counted == {"prix": 1}
 

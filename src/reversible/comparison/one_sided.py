@@ -274,7 +274,9 @@ def _cell(
     if explanation.kind is Kind.OTHER and swap is not None:
         explanation = Explanation(Kind.SWAPPED, swap.name)
     left, right = apart(shown(source, column.family, most=1 << 20), shown(copy, column.family, most=1 << 20))
-    return Place(table, column.name, row, f"{right} instead of {left} ({said(explanation)})", explanation)
+    return Place(
+        table, column.name, row, f"{right} instead of {left} ({said(explanation, form='{}, {}')})", explanation
+    )
 
 
 def _name(plan: Plan, values: Mapping[str, Plain]) -> str:

@@ -42,15 +42,15 @@ KINDS = {
 }
 
 
-def said(one: Explanation, lang: str = "en") -> str:
-    """ "time zone +1 h", "truncation (-1 character)"."""
+def said(one: Explanation, lang: str = "en", *, form: str = "{} ({})") -> str:
+    """ "time zone +1 h", "truncation (-1 character)"; `form` puts the two together."""
     name, detail = KINDS[lang][one.kind], one.detail
     if lang == "fr":
         for english, french in _FRENCH:
             detail = detail.replace(english, french)
     if not detail:
         return name
-    return f"{name} {detail}" if one.kind is Kind.HOURS else f"{name} ({detail})"
+    return f"{name} {detail}" if one.kind is Kind.HOURS else form.format(name, detail)
 
 
 _FRENCH = (
@@ -72,7 +72,7 @@ def change(one: Difference, lang: str = "en") -> str:
     family = one.families.get(one.column, "")
     left, right = apart(shown(one.left, family, most=1 << 20), shown(one.right, family, most=1 << 20))
     instead = {"en": "instead of", "fr": "au lieu de"}[lang]
-    return f"{right} {instead} {left} ({said(one.explanation, lang)})"
+    return f"{right} {instead} {left} ({said(one.explanation, lang, form='{}, {}')})"
 
 
 def apart(left: str, right: str, *, most: int = 60) -> tuple[str, str]:
