@@ -193,7 +193,7 @@ def _references(session: Session) -> Iterator[Named]:
         target = target if schema == session.database else f"{quote(schema)}.{target}"
         text = f"CONSTRAINT {quote(name)} FOREIGN KEY ({own}) REFERENCES {target} ({other})"
         for event in ("delete", "update"):
-            rule = rules[table, name][f"{event}_rule"]
+            rule = rules.get((table, name), {}).get(f"{event}_rule", "RESTRICT")  # hidden with SELECT alone
             if rule not in ("RESTRICT", "NO ACTION"):  # what a server writes for these differs by version
                 text += f" ON {event.upper()} {rule}"
         yield "constraint", [table, name], ""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def exporter(server: MariaDBServer, database: str | None = None, *, user: str = 
 def export(source: MySQLExporter, root: Path) -> tuple[Bundle, dict[str, SourceError]]:
     """What run.py does, asset by asset."""
     refused: dict[str, SourceError] = {}
-    with BundleWriter(root) as writer:
+    with closing(source), BundleWriter(root) as writer:  # an open snapshot keeps tables from being dropped
         for asset in source.discover():
             if asset.obstacle:
                 continue
@@ -115,7 +116,6 @@ def export(source: MySQLExporter, root: Path) -> tuple[Bundle, dict[str, SourceE
                 refused[asset.name] = refusal
                 error = refusal.message
             writer.close_asset(asset, exporter="test", at=AT, error=error)
-        source.close()
         return writer.finish(about={"tool": "test"}, at=AT), refused
 
 
@@ -599,7 +599,7 @@ def test_keys_that_select_alone_does_not_show_are_no_pass(server: MariaDBServer,
     asset = next(asset for asset in bundle.assets if asset.name.endswith(".liee"))
     places = wrong(findings(bundle.root, asset))["data.schema_drift_undeclared"].places
 
-    assert [place.split("constraint ")[1].split()[0] for place in places] == ["plus", "vers"]
+    assert [place.split("constraint ")[1].split()[0] for place in places] == ["plus"]
 
 
 def test_the_rights_that_the_hint_asks_for_are_enough(server: MariaDBServer, reader: str, tmp_path: Path) -> None:
