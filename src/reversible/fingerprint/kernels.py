@@ -20,6 +20,7 @@ _TOP, _TWO_SLICES = np.uint64(TOP_SHIFT), np.uint64(2 * SLICE_BITS)
 
 numba: Any = importlib.import_module("numba")  # not typed alike in all its versions
 _compiled: Any = numba.njit
+_part: Any = numba.njit(nogil=True)  # compiled within its callers only, so that their cache spares it
 _word, _row_of_words, _rows_of_words = numba.uint64, numba.uint64[::1], numba.uint64[:, ::1]
 _places = numba.types.Array(numba.int64, 1, "C", readonly=True)
 _rows_of_words_in = numba.types.Array(numba.uint64, 2, "A", readonly=True)
@@ -31,7 +32,7 @@ def _read(kind: Any, dimensions: int = 1, layout: str = "C") -> Any:
     return numba.types.Array(kind, dimensions, layout, readonly=True)
 
 
-@_compiled(_word(_word), inline="always", cache=True)
+@_part
 def _mix(x):  # type: ignore[no-untyped-def]
     x = x + _GAMMA
     x = (x ^ (x >> _S30)) * _M1
@@ -88,7 +89,7 @@ def mix_rows(sums):  # type: ignore[no-untyped-def]
             sums[lane, n] = _mix(sums[lane, n])
 
 
-@_compiled(numba.void(_read(_word), _places, _places, _places, _row_of_words), inline="always")
+@_part
 def _thrice(values, first, second, third, into):  # type: ignore[no-untyped-def]
     for n in range(len(values)):
         value = values[n]

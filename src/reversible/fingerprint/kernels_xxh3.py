@@ -31,11 +31,11 @@ _SECRET = np.frombuffer(
 _U = np.uint64
 _LOW32 = _U(0xFFFFFFFF)
 _compiled: Any = numba.njit
+_part: Any = numba.njit(nogil=True)  # compiled within its callers only, so that their cache spares it
 _word = numba.uint64
 _pair = numba.types.UniTuple(_word, 2)
 _bytes = numba.types.Array(numba.uint8, 1, "C", readonly=True)
 _offsets = numba.types.Array(numba.int64, 1, "C", readonly=True)
-_known = {"inline": "always", "cache": True}
 
 
 def _reader(bits: int) -> Any:
@@ -57,17 +57,17 @@ def _reader(bits: int) -> Any:
 _read64, _read32 = _reader(64), _reader(32)
 
 
-@_compiled(_word(_word), **_known)
+@_part
 def _swap32(x):  # type: ignore[no-untyped-def]
     return (x & _U(0xFF)) << _U(24) | (x & _U(0xFF00)) << _U(8) | (x >> _U(8)) & _U(0xFF00) | (x >> _U(24)) & _U(0xFF)
 
 
-@_compiled(_word(_word), **_known)
+@_part
 def _swap64(x):  # type: ignore[no-untyped-def]
     return _swap32(x & _LOW32) << _U(32) | _swap32(x >> _U(32))
 
 
-@_compiled(_pair(_word, _word), **_known)
+@_part
 def _multiply(left, right):  # type: ignore[no-untyped-def]
     """The 128-bit product: low word, high word."""
     low_low = (left & _LOW32) * (right & _LOW32)
@@ -78,20 +78,20 @@ def _multiply(left, right):  # type: ignore[no-untyped-def]
     return left * right, (high_low >> _U(32)) + (cross >> _U(32)) + high_high
 
 
-@_compiled(_word(_word), **_known)
+@_part
 def _avalanche(x):  # type: ignore[no-untyped-def]
     x = (x ^ (x >> _U(37))) * _MX1
     return x ^ (x >> _U(32))
 
 
-@_compiled(_word(_word), **_known)
+@_part
 def _avalanche64(x):  # type: ignore[no-untyped-def]
     x = (x ^ (x >> _U(33))) * _P2
     x = (x ^ (x >> _U(29))) * _P3
     return x ^ (x >> _U(32))
 
 
-@_compiled(_word(_bytes, numba.int64, numba.int64, _word), **_known)
+@_part
 def _mix16(data, at, secret, seed):  # type: ignore[no-untyped-def]
     low, high = _multiply(
         _read64(data, at) ^ (_SECRET[secret] + seed), _read64(data, at + 8) ^ (_SECRET[secret + 1] - seed)
@@ -99,7 +99,7 @@ def _mix16(data, at, secret, seed):  # type: ignore[no-untyped-def]
     return low ^ high
 
 
-@_compiled(_pair(_bytes, numba.int64, numba.int64, _word), cache=True)
+@_part
 def _up_to_16(data, at, size, seed):  # type: ignore[no-untyped-def]
     if size > 8:
         low, high = _read64(data, at), _read64(data, at + size - 8)

@@ -20,7 +20,7 @@ from reversible.fingerprint.sketch import Sketch
 from reversible.fingerprint.words import Encoded, encode, text_words
 
 _GRIDS = ("counts", "sums", "coarse")
-_BLOCK_ROWS = 1 << 16  # rows whose hashes are made and added up at a time
+_BLOCK_ROWS = 1 << 14  # rows whose hashes are made and added up at a time
 
 
 @dataclass(frozen=True)
