@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from reversible import fingerprint
 from reversible.assets import Asset, Kind
-from reversible.errors import SourceError
+from reversible.errors import SourceError, SourceLostError
 from reversible.interfaces import Reachability, Witness
 from reversible.secrets import Secret, Text
 from reversible_exporters import (
@@ -145,6 +145,10 @@ class MySQLExporter:
             self._export_table(session, asset, into)
         self._exported[asset.id] = session
 
+    def stands(self, asset: Asset, into: "BundleWriter") -> bool:
+        """Never: an earlier run's snapshot is gone, and MySQL does not tell whether rows changed since."""
+        return False
+
     def witness(self, asset: Asset) -> Witness:
         """Ask again in the export's own snapshot, by another protocol and another decoder.
 
@@ -153,7 +157,7 @@ class MySQLExporter:
         """
         session = self._exported.get(asset.id)
         if session is None or session is not self._open or not session.alive:
-            raise SourceError(
+            raise SourceLostError(
                 f"{asset.name}: the snapshot that its export read is gone, so nothing can bear witness to it",
                 hint="type the same command again: this asset is exported again",
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote, urlsplit
 
-from reversible.errors import MissingSDKError, SourceError
+from reversible.errors import MissingSDKError, SourceError, SourceLostError
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
@@ -193,7 +193,7 @@ class Session:
         said = one_line(error)
         if code in _LOST or not self.alive:
             self.abandon()
-            return SourceError(
+            return SourceLostError(
                 f"{subject}: the connection to {self.where} was lost while reading",
                 hint="check that the server is up, then type the same command again",
             )
@@ -204,8 +204,8 @@ class Session:
         if code in _LOCKED:
             return SourceError(f"{subject}: locked by another session", hint="try again when no DDL runs there")
         if code == _CHANGED:
-            self.abandon()  # a new snapshot sees the new definition
-            return SourceError(
+            self.abandon()  # only a new snapshot sees the new definition, and a run is of one: it ends here
+            return SourceLostError(
                 f"{subject}: altered while the export ran", hint="type the same command again when no DDL runs there"
             )
         return SourceError(f"{subject}: {said}")
@@ -321,4 +321,4 @@ def _refused(error: Any, address: Address, password: str | None) -> SourceError:
     meaning, hint = known.get(code, (said, "mariadb with the same user and host shows more"))
     if "SSL" in said or "CERTIFICATE" in said:
         meaning, hint = said, _TLS_HINT
-    return SourceError(f"MySQL at {address.where}: {meaning}", hint=hint)
+    return SourceLostError(f"MySQL at {address.where}: {meaning}", hint=hint)

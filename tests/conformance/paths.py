@@ -15,6 +15,8 @@ from reversible import fingerprint
 from reversible.assets import Asset, Kind
 from reversible.bundle.reader import Bundle
 from reversible.bundle.writer import BundleWriter
+from reversible.comparison.tables import open_table
+from reversible.comparison.two_sided import compare_tables
 from reversible.fingerprint import Cells, Column, Plan
 from reversible.fingerprint.strong import strong
 from reversible.interfaces import Witness
@@ -74,12 +76,25 @@ def verifiers(left: pa.Table, right: pa.Table, key: str, folder: Path) -> str:
     return EQUAL if found.none and drifts.value == 0 else DIFFER
 
 
+def files_compared(left: pa.Table, right: pa.Table, key: str, folder: Path) -> str:
+    """`reversible compare` on two Parquet files; what it cannot compare must never read as equal."""
+    for name, table in (("left", left), ("right", right)):
+        pq.write_table(table, folder / f"{name}.parquet")
+    found = compare_tables(
+        open_table(str(folder / "left.parquet")), open_table(str(folder / "right.parquet")), key=[key] if key else []
+    )
+    assert found.outcome in ("equal", "different")
+    return EQUAL if found.outcome == "equal" else DIFFER
+
+
 FILES = "verifiers on a bundle"
+COMPARE = "reversible compare on two files"
 PATHS = {
     "additive fingerprint": additive,
     "additive fingerprint, keyless": additive_keyless,
     "strong fingerprint": strong_root,
     FILES: verifiers,
+    COMPARE: files_compared,
 }
 
 

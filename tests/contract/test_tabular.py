@@ -325,7 +325,7 @@ def test_every_json_value_that_does_not_fit_is_named_and_kept(tmp_path: Path, ar
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b"[]", b"{}", b"[1]", b'{"id": 1}', 
+        b"", b"[]", b"{}", b"[1]", b'{"id": 1}',
         b'[{"id": NaN, "x": 1, "t": 1, "d": 1}]', b'[{"id": 1,}]', b"[" * 100_000,
         b'[{"id": 01, "x": 1, "t": 1, "d": 1}]', b'\xff[{"id": 1}]', b'[{"id": "\x01", "x": 1, "t": 1, "d": 1}]',
     ],

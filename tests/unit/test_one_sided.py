@@ -248,3 +248,13 @@ def test_a_missing_and_an_extra_row_of_one_bucket_are_rows_and_not_cells(tmp_pat
 
     assert found.rows == (1, 1)
     assert not found.cells
+
+
+def test_a_guess_with_more_digits_than_the_column_holds_is_hashed_all_the_same() -> None:
+    """12345678901234567890123456789 with ten digits after the point has 39 digits: decimal128 ends at 38."""
+    guesses = [Decimal("12345678901234567890123456789"), Decimal("0.5")]
+    hashed = fingerprint.cell_hashes("c", fingerprint.Column("x", "decimal:10"), tables.cells_of(guesses, "decimal:10"))
+    narrow = fingerprint.Cells(pa.array([Decimal("0.5")], pa.decimal128(38, 10)))
+
+    assert hashed.shape == (2, 2)
+    assert (hashed[:, 1] == fingerprint.cell_hashes("c", fingerprint.Column("x", "decimal:10"), narrow)[:, 0]).all()

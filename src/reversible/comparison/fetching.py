@@ -80,6 +80,8 @@ def _by_duckdb(table: Table, positions: Positions) -> Batch | None:
     """All the rows as one batch; None when DuckDB cannot read them."""
     import duckdb
 
+    if len({column.name.lower() for column in table.columns}) < len(table.columns):
+        return None  # to DuckDB "v" and "V" are one column
     pieces: list[pa.Table] = []
     odd: dict[str, dict[int, str]] = {}
     start = done = 0

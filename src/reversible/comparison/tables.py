@@ -301,6 +301,8 @@ def cells_of(values: Sequence[Plain], family: str) -> Cells:
     if family == "date":
         return Cells(pa.array(bare, pa.int32()).cast(pa.date32()), odd)
     declared = fingerprint.arrow_type(family)
+    if family.startswith("decimal:"):  # a guess may have more digits than the column: it then equals nothing there
+        declared = pa.decimal256(76, declared.scale)
     if family in ("time", "timestamp", "timestamptz", "duration"):
         return Cells(pa.array(bare, pa.int64()).cast(declared), odd)
     return Cells(pa.array(bare, declared), odd)
