@@ -57,8 +57,7 @@ def _of_few_values(file: pq.ParquetFile) -> list[str]:
         column = file.schema.column(n)
         if column.physical_type != "BYTE_ARRAY" or "." in column.path or column.max_repetition_level:
             continue
-        kind = file.schema_arrow.field(column.path).type
-        if pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_string(kind):
+        if family(file.schema_arrow.field(column.path).type) in ("text", "binary"):
             chunks = [file.metadata.row_group(group).column(n) for group in range(file.metadata.num_row_groups)]
             if chunks and all(_dense(chunk) for chunk in chunks):
                 found.append(column.path)
