@@ -260,6 +260,7 @@ class MySQLExporter:
     def _export_table(self, session: Session, asset: Asset, into: "BundleWriter") -> None:
         table = self._table(session, asset)
         with session.reading(f"table {table.name}", mysql_catalog.grant(session, table)):
+            _hold(session, table)
             columns = mysql_catalog.columns(session, table)
             keys = mysql_catalog.keys(session, table, columns)
             query = f"SELECT {mysql_text.select_list(columns)} FROM {table.source}"  # noqa: S608 - quoted names
@@ -315,6 +316,20 @@ class MySQLExporter:
             },
             tables=found.to_tables(),
         )  # fmt: skip
+
+
+def _hold(session: Session, table: Table) -> None:
+    """Keep DDL out from here on.
+
+    Raises:
+        SourceLostError: there was some since the snapshot; another snapshot is needed, and this run ends.
+    """
+    if not session.hold(table.relation):
+        session.abandon()
+        raise SourceLostError(
+            f"table {table.name}: altered while the export ran, or another table has its name now",
+            hint="type the same command again when no DDL runs there",
+        )
 
 
 def _odd(columns: list[Column]) -> bool:

@@ -111,6 +111,7 @@ class Session:
             with suppress_unknown(self.is_mariadb):
                 self.run(f"SET SESSION {name} = {value}")
         self.run("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        self._made = self._when_made()  # before the snapshot: what changes between the two is noticed
         self.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
         self.role, self.id = self.rows("SELECT CURRENT_USER(), CONNECTION_ID()")[0]
 
@@ -145,6 +146,23 @@ class Session:
             cursor.execute(query, parameters)
             names = [str(one[0]).lower() for one in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def hold(self, relation: str) -> bool:
+        """Lock the table against DDL, and tell whether it is the one that the snapshot knew by this name.
+
+        Rows have a snapshot, definitions have none: after DROP PARTITION or RENAME TABLE the server reads what is left
+        without a word. Seconds are as fine as CREATE_TIME is; MariaDB's is that of the definition's last change.
+        """
+        self.rows(f"SELECT 1 FROM {quote(self.database)}.{quote(relation)} LIMIT 0")  # noqa: S608 - quoted
+        return self._when_made(relation) == {relation: self._made.get(relation)}
+
+    def _when_made(self, relation: str | None = None) -> dict[str, Any]:
+        found = self.rows(
+            "SELECT table_name, create_time FROM information_schema.tables WHERE table_schema = DATABASE()"
+            + ("" if relation is None else " AND table_name = %s"),
+            None if relation is None else (relation,),
+        )
+        return {str(name): made for name, made in found}
 
     def run(self, statement: str) -> None:
         with self.connection.cursor() as cursor:

@@ -169,11 +169,14 @@ class PostgresExporter:
                 names = postgres_catalog.witnessed(session)
                 definitions = postgres_catalog.definitions(session, names)
                 values = {name: last for name, last, _ in postgres_catalog.sequences(session)}
+                closed = postgres_catalog.closed_sequences(session)
             facts = {
                 "classes": names,
                 "definitions": definitions,
                 "counts": {kind: len(one) for kind, one in names.items()},
-                "sequence_values": values,
+                "sequence_values": {name: last for name, last in values.items() if name not in closed},
+                "unseen": {"sequence value": closed} if closed else {},
+                "seen_share": len(names) / (len(names) + bool(closed)),
                 "server_version": session.version,
             }
             return Witness(method="postgresql catalogs, asked again in the same snapshot", facts=facts)
@@ -228,11 +231,13 @@ class PostgresExporter:
         with session.reading(f"database {asset.name}"):
             closed = [one for one in self._tables(session) if not (one.readable and one.schema_usable)]
             document = postgres_catalog.inventory(session)
+            hidden = postgres_catalog.closed_sequences(session)
         sql = postgres_dump.schema(
             program, parameters(self._url), self._password, snapshot=session.snapshot,
             without=[table.name for table in closed],
         )  # fmt: skip
         limits = [f"table {table.name} is not in schema.sql: SELECT denied to {session.role}" for table in closed]
+        limits += [f"the value of sequence {name} is not known: SELECT denied to {session.role}" for name in hidden]
         described = {
             "format": "reversible-database/1", "source_type": "postgresql", "name": session.database,
             "server_version": session.version, "encoding": session.encoding, "limitations": limits, **document,

@@ -107,6 +107,16 @@ def sequences(session: Session) -> list[tuple[str, int | None, int]]:
     return [(name, last, step) for name, last, step in found]
 
 
+def closed_sequences(session: Session) -> list[str]:
+    """The sequences whose value the role may not read: it looks like that of one that was never used."""
+    query = """SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+                 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE c.relpersistence <> 't' AND n.nspname !~ '^pg_'
+                  AND CASE c.relkind WHEN 'S' THEN NOT has_sequence_privilege(c.oid, 'USAGE, SELECT') END
+                ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C" """
+    return [name for (name,) in session.rows(query)]
+
+
 def _start(session: Session, sequence: str) -> int | None:
     """The value that a sequence which was never used will give first; None when the role may not read it."""
     ((readable,),) = session.rows("SELECT has_sequence_privilege(%s, 'SELECT')", (sequence,))

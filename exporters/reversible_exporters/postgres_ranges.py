@@ -55,13 +55,14 @@ def ranges(session: Session, table: Table, range_bytes: int) -> list[Range]:
     """The table's ranges in the order of their files: together they hold each row once.
 
     Raises:
-        SourceError: the table was emptied or rewritten since the snapshot: it would look empty.
+        SourceError: since the snapshot the table was emptied or rewritten, or another bears its name now.
     """
-    session.rows(f"SELECT 1 FROM {table.source} LIMIT 0")  # noqa: S608 - quoted; holds the lock against TRUNCATE
+    same = _is_that_of_the_snapshot(session, table)  # from here on a lock keeps TRUNCATE and every other DDL out
     heaps = session.rows(_HEAPS, (table.oid,))
-    if not all(unchanged for *_, unchanged in heaps):
+    if not same or not all(unchanged for *_, unchanged in heaps) or session.rows(_MOVED, {"top": table.oid}):
         raise SourceError(
-            f"table {table.name}: it was truncated or rewritten while the export began, and would look empty",
+            f"table {table.name}: it was truncated or rewritten while the export began, or renamed, or its partitions"
+            " or columns are others now: it would look empty, or be another one",
             hint="type the same command again, when no DDL runs there",
         )
     if session.major < _TID_RANGE_SCANS or not heaps or not all(direct for *_, direct, _ in heaps):
@@ -94,6 +95,21 @@ def grouped(found: Sequence[Range], session: Session, range_bytes: int) -> list[
     return groups
 
 
+def _is_that_of_the_snapshot(session: Session, table: Table) -> bool:
+    """Whether this name leads to this table, and its columns' names to these columns.
+
+    The catalogs are read as they were at the snapshot, but the server looks names up as they are now.
+    """
+    query = f"SELECT * FROM {table.source} LIMIT 0"  # noqa: S608 - quoted
+    answer = session.connection.execute(query).pgresult
+    assert answer is not None  # noqa: S101 - it is fetched
+    now = {(answer.fname(n), answer.ftablecol(n)) for n in range(answer.nfields)}
+    columns = "SELECT attname::text, attnum FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped"
+    then = {(str(name).encode(), int(number)) for name, number in session.rows(columns, (table.oid,))}
+    ((oid,),) = session.rows("SELECT to_regclass(%s)::oid::bigint", (table.name,))
+    return bool(oid == table.oid) and then <= now
+
+
 # The table itself, or the leaves of a partitioned one. TRUNCATE is not transactional to those who read with an older
 # snapshot; but pg_class, read with that snapshot, still shows the file of then, pg_relation_filenode the one of now.
 _HEAPS = """
@@ -101,7 +117,9 @@ SELECT c.oid, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
        pg_relation_size(c.oid) / current_setting('block_size')::int, c.relfilenode::bigint,
        c.relkind = 'r' AND am.amname = 'heap' AND has_table_privilege(c.oid, 'SELECT')
          AND has_schema_privilege(n.oid, 'USAGE') AND NOT (c.relispartition AND c.relrowsecurity),
-       c.relkind <> 'r' OR c.relfilenode = 0 OR c.relfilenode = pg_relation_filenode(c.oid)
+       (c.relkind <> 'r' OR c.relfilenode = 0 OR c.relfilenode = pg_relation_filenode(c.oid))
+         AND (NOT has_schema_privilege(n.oid, 'USAGE')
+              OR to_regclass(quote_ident(n.nspname) || '.' || quote_ident(c.relname)) = c.oid)
   FROM (SELECT %s::oid AS top) one,
        LATERAL (SELECT top AS relid WHERE (SELECT relkind FROM pg_class WHERE oid = top) <> 'p'
                 UNION ALL SELECT t.relid FROM pg_partition_tree(top) t
@@ -110,6 +128,20 @@ SELECT c.oid, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
   JOIN pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_am am ON am.oid = c.relam
  ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
+"""
+
+
+# Partitions that were detached or attached since the snapshot: pg_inherits shows those of then, pg_partition_tree those
+# of now, which SELECT reads. A partition that is newer than the snapshot has no row in it.
+_MOVED = """
+WITH RECURSIVE of_then(relid) AS (
+  SELECT %(top)s::oid WHERE (SELECT relkind FROM pg_class WHERE oid = %(top)s) = 'p'
+  UNION SELECT i.inhrelid FROM pg_inherits i JOIN of_then t ON t.relid = i.inhparent),
+of_now(relid) AS (
+  SELECT t.relid FROM pg_partition_tree(%(top)s::oid) t JOIN pg_class c ON c.oid = t.relid
+   WHERE (SELECT relkind FROM pg_class WHERE oid = %(top)s) = 'p')
+(SELECT relid FROM of_then EXCEPT SELECT relid FROM of_now)
+UNION ALL (SELECT relid FROM of_now EXCEPT SELECT relid FROM of_then)
 """
 
 

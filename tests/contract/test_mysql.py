@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -24,7 +25,7 @@ import pytest
 from reversible.assets import Asset, Kind
 from reversible.bundle.reader import Bundle
 from reversible.bundle.writer import BundleWriter
-from reversible.errors import SourceError, UsageError
+from reversible.errors import SourceError, SourceLostError, UsageError
 from reversible.findings import Finding
 from reversible.interfaces import Restored
 from reversible_exporters import mysql_binary, mysql_dump, mysql_protocol, mysql_session, mysql_text
@@ -680,6 +681,35 @@ def test_rows_written_during_the_export_are_not_in_it(server: MariaDBServer, dat
 
     assert pq.read_table(bundle.folder(table) / "part-00000.parquet")["a"].to_pylist() == [1, 2]
     assert not wrong(findings(bundle.root, table))
+
+
+DDL = {
+    "another table has its name": "RENAME TABLE t TO vieille, neuve TO t",
+    "a partition is gone": "ALTER TABLE t DROP PARTITION a",
+    "two columns changed names": "ALTER TABLE t CHANGE x y int, CHANGE y x int",
+    "it was emptied": "TRUNCATE t",
+}
+
+
+@pytest.mark.parametrize("change", DDL)
+def test_a_table_that_is_another_one_since_the_snapshot_ends_the_run(
+    server: MariaDBServer, database: str, tmp_path: Path, change: str
+) -> None:
+    """Rows have a snapshot, definitions have none: export and witness would both read what is left, without a word."""
+    run(
+        server,
+        "CREATE TABLE t (id int PRIMARY KEY, x int, y int)"
+        " PARTITION BY RANGE (id) (PARTITION a VALUES LESS THAN (50), PARTITION b VALUES LESS THAN (1000))",
+        "INSERT INTO t SELECT seq, seq, -seq FROM seq_1_to_100",
+        "CREATE TABLE neuve (id int PRIMARY KEY, x int, y int)",
+        database=database,
+    )
+    time.sleep(1.1)  # CREATE_TIME is in seconds
+    with closing(exporter(server, database)) as source, BundleWriter(tmp_path / "b") as writer:
+        asset = next(one for one in source.discover() if one.name.endswith(".t"))
+        run(server, DDL[change], database=database)
+        with pytest.raises(SourceLostError, match="altered while the export ran"):
+            source.export(asset, writer)
 
 
 def test_a_table_without_snapshots_is_said_to_be_so(server: MariaDBServer, database: str, tmp_path: Path) -> None:

@@ -758,6 +758,77 @@ def test_a_table_that_was_emptied_after_the_snapshot_is_refused(
     source.close()
 
 
+SWAPS = {
+    "another table has its name": (
+        "CREATE TABLE torture.neuve AS SELECT * FROM torture.vive; ALTER TABLE torture.vive RENAME TO vieille;"
+        " ALTER TABLE torture.neuve RENAME TO vive"
+    ),
+    "two columns changed names": (
+        "ALTER TABLE torture.vive RENAME a TO x; ALTER TABLE torture.vive RENAME b TO a;"
+        " ALTER TABLE torture.vive RENAME x TO b"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", SWAPS)
+def test_a_table_whose_name_leads_elsewhere_since_the_snapshot_is_refused(
+    server: PostgresServer, tmp_path: Path, change: str
+) -> None:
+    """The usual way to change a large table: export and witness would both read the new one, empty to the snapshot."""
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE torture.vive AS SELECT n AS a, -n AS b FROM generate_series(1, 100) n")
+        source = exporter(server)
+        try:
+            asset = next(one for one in source.discover() if one.name == "torture.vive")
+            connection.execute(SWAPS[change])  # type: ignore[arg-type]
+            with BundleWriter(tmp_path / "b") as writer, pytest.raises(SourceError, match="or be another one"):
+                source.export(asset, writer)
+        finally:
+            source.close()
+            connection.execute("DROP TABLE IF EXISTS torture.vive, torture.vieille")
+
+
+def test_a_partition_attached_after_the_snapshot_does_not_leave_twice(server: PostgresServer, tmp_path: Path) -> None:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE torture.tout (id int) PARTITION BY RANGE (id)")
+        connection.execute("CREATE TABLE torture.tout_a PARTITION OF torture.tout FOR VALUES FROM (0) TO (50)")
+        connection.execute("CREATE TABLE torture.tout_b AS SELECT n AS id FROM generate_series(50, 99) n")
+        source = exporter(server)
+        try:
+            asset = next(one for one in source.discover() if one.name == "torture.tout")
+            connection.execute("CREATE TABLE torture.tout_c PARTITION OF torture.tout FOR VALUES FROM (100) TO (200)")
+            connection.execute("INSERT INTO torture.tout VALUES (150)")
+            with BundleWriter(tmp_path / "a") as writer:
+                source.export(asset, writer)  # a partition newer than the snapshot has nothing in it
+        finally:
+            source.close()
+        source = exporter(server)
+        try:
+            asset = next(one for one in source.discover() if one.name == "torture.tout")
+            connection.execute("ALTER TABLE torture.tout ATTACH PARTITION torture.tout_b FOR VALUES FROM (50) TO (100)")
+            with BundleWriter(tmp_path / "b") as writer, pytest.raises(SourceError, match="its partitions"):
+                source.export(asset, writer)
+        finally:
+            source.close()
+            connection.execute("DROP TABLE torture.tout")
+
+
+def test_a_sequence_that_may_not_be_read_is_never_a_whole_pass(server: PostgresServer, tmp_path: Path) -> None:
+    """Its value looks like that of one never used; restored, it would give numbers that rows have already."""
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE SEQUENCE torture.close")
+        connection.execute("SELECT nextval('torture.close')")
+        try:
+            bundle, _ = export(exporter(server, user="exit_reader"), tmp_path / "b")
+        finally:
+            connection.execute("DROP SEQUENCE torture.close")
+    found = findings(bundle.root, "comptoir")["data.metadata_classes_missing"]
+    document = bundle.document(asset_of(bundle.root, "comptoir"), "database.json")
+
+    assert found.coverage < 1
+    assert any("torture.close" in one for one in document["limitations"])
+
+
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_any_number_of_connections_gives_the_same_bytes(
     server: PostgresServer, wide: str, tmp_path: Path, workers: int
