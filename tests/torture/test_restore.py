@@ -337,7 +337,7 @@ def test_naming_a_table_brings_only_its_rows(shop: Bundle, target: Database) -> 
     ("arguments", "said"),
     [
         (["no.table"], "no.table is not in the bundle"),
-        (["--to", "mysql://x@y/z"], "nothing restores into 'mysql'"),
+        (["--to", "oracle://x@y/z"], "nothing restores into 'oracle'"),
         (["--to", "postgresql://u:secret@127.0.0.1/x"], "the URL holds a password"),
     ],
 )

@@ -147,13 +147,10 @@ class _Images:
                 for images in (self._left, self._right)
             ]
             pairs = pairing.by_key(left, right, words[0], words[1])
-        else:  # a row that the other side has too is one more or one less, not a changed one
-            new = [
-                np.array([n for n, image in enumerate(images) if not self._elsewhere(image)], np.int64)
-                for images in (self._left, self._right)
-            ]
-            some, _ = pairing.by_likeness(_some(left, new[0]), _some(right, new[1]))
-            pairs = pairing.from_pairs(new[0][some.left], new[1][some.right], len(self._left), len(self._right))
+        else:  # a row of the copy that the source has too, fewer times, is one more, not a changed one
+            new = np.array([n for n, image in enumerate(self._right) if not self._elsewhere(image)], np.int64)
+            some, _ = pairing.by_likeness(left, _some(right, new))
+            pairs = pairing.from_pairs(some.left, new[some.right], len(self._left), len(self._right))
         chosen = [
             (self._left[a], self._right[b]) for a, b in zip(pairs.left.tolist(), pairs.right.tolist(), strict=True)
         ]
@@ -167,9 +164,9 @@ class _Images:
         return chosen, lost, gained
 
     def _elsewhere(self, image: Image) -> bool:
-        """Whether the other side has this very row too, fewer times."""
+        """Whether the source has this row of the copy too, fewer times."""
         here = self._rows.get(image.row)
-        return here is not None and (image.side == "left" or here.times > image.times)
+        return here is not None and here.times > image.times
 
     def _as_rows(self, images: Sequence[Image]) -> pairing.Rows:
         hashes = np.array([image.cells for image in images], np.uint64).reshape(len(images), len(self._plan.columns))
