@@ -158,8 +158,8 @@ _SHAPE = (
     " current_database()) FROM pg_control_system(), pg_control_checkpoint()",
     "SELECT attnum, attname, atttypid::bigint, atttypmod, attmissingval::text FROM pg_attribute"
     " WHERE attrelid = %(table)s AND attnum > 0 ORDER BY attnum",
-    "SELECT enumtypid::bigint, enumsortorder, enumlabel FROM pg_enum WHERE enumtypid IN"
-    " (SELECT atttypid FROM pg_attribute WHERE attrelid = %(table)s) ORDER BY 1, 2",
+    # All of them: an enum may lie below a domain.
+    "SELECT enumtypid::bigint, enumsortorder, enumlabel FROM pg_enum ORDER BY 1, 2",
 )
 
 

@@ -245,7 +245,9 @@ def _sequences(target: Target, document: dict[str, Any]) -> Iterator[Restored]:
         if last is None:
             last, called = one.get("start"), False
         done = Restored(step="sequence", subject=name)
-        if last is None:  # a bundle that says no more: never used, as far as the role could see
+        if last is None:  # the role could not read it: it may have been used
+            seen = "its value is not in the bundle: set it before rows are added"
+            yield Restored(step="note", subject=f"SEQUENCE {name}", seen=seen)
             continue
         literal = "'" + name.replace("'", "''") + "'"
         sql = f"SELECT pg_catalog.setval({literal}, {int(last)}, {called})"

@@ -115,8 +115,11 @@ class _Parts:
 
     def origin(self, number: int) -> list[dict[str, Any]] | None:
         """The ranges that a part of this bundle was read from; None when it is not there, whole."""
-        noted = self._into.origin(f"{self.path(number)}.parquet")
-        return None if noted is None else list(noted["ranges"])
+        path = self.path(number)
+        noted = self._into.origin(f"{path}.parquet")
+        if noted is None or noted["exceptions"] != self._into.digest(f"{path}.exceptions.parquet"):
+            return None  # without its sidecar, or with another's, a part holds NULL where the source does not
+        return list(noted["ranges"])
 
     def origins(self, count: int) -> dict[str, Any]:
         """What a later run must know to take these parts over."""
@@ -168,8 +171,12 @@ class _Parts:
         ranges = [
             postgres_ranges.origin(session, one, count, self._form) for one, count in zip(group, counts, strict=True)
         ]
-        self._into.note_origin(f"{path}.parquet", {"ranges": ranges})
+        self._note(path, ranges)
         return rows
+
+    def _note(self, path: str, ranges: list[dict[str, Any]] | None) -> None:
+        sidecar = self._into.digest(f"{path}.exceptions.parquet")
+        self._into.note_origin(f"{path}.parquet", {"ranges": ranges, "exceptions": sidecar})
 
     def _adopt(self, path: str, rows: int, ranges: list[dict[str, Any]] | None) -> int:
         """Take the part over from the earlier bundle; its sidecar first, as when it was written."""
@@ -177,7 +184,7 @@ class _Parts:
         if self._into.since is not None and sidecar in self._into.since.manifest:
             self._into.adopt(sidecar)
         self._into.adopt(f"{path}.parquet")
-        self._into.note_origin(f"{path}.parquet", {"ranges": ranges})
+        self._note(path, ranges)
         return rows
 
     def stream(self, session: Session, one: Range, pace: Pace, part_rows: int) -> int:

@@ -25,6 +25,7 @@ from reversible import fingerprint
 from reversible.assets import Asset, Kind
 from reversible.bundle.reader import Bundle
 from reversible.bundle.writer import BundleWriter
+from reversible.comparison.tables import open_table
 from reversible.errors import BundleError, ReversibleError, SourceError
 from reversible.findings import Finding
 from reversible_exporters import postgres_table
@@ -675,6 +676,21 @@ def contents(found: dict[str, tuple[int, bytes]]) -> dict[str, bytes]:
     return {name: content for name, (_, content) in found.items() if name != "origins.json"}
 
 
+def test_a_part_whose_exceptions_were_lost_is_read_again(server: PostgresServer, wide: str, tmp_path: Path) -> None:
+    asset = interrupted(server, tmp_path / "b", wide)
+    sidecar = next((tmp_path / "b.partial" / asset.folder).glob("*.exceptions.parquet"))
+    before = sidecar.read_bytes()
+    sidecar.unlink()
+    source = exporter(server, **RANGES)
+    with BundleWriter(tmp_path / "b") as writer:
+        assert not source.stands(asset, writer)
+    source.close()
+    bundle = resumed(server, tmp_path / "b", asset)
+
+    assert (bundle.root / asset.folder / sidecar.name).read_bytes() == before
+    assert not wrong(findings(bundle.root, wide))
+
+
 def update(connection: psycopg.Connection[Any]) -> None:
     connection.execute("UPDATE torture.large SET t = 'y' WHERE id = 2500")
 
@@ -1132,6 +1148,21 @@ def test_no_more_connections_means_fewer_readers_and_no_failure(
         finally:
             source.close()
             connection.execute("ALTER ROLE exit_reader CONNECTION LIMIT -1")
+
+
+def test_a_column_twice_in_a_file_and_one_not_declared_are_never_equal(copy: Path, faithful: Path) -> None:
+    """A reader by name sees the last of two columns, and a reader of the declared ones sees no other."""
+    part = Bundle.open(copy).parts(asset_of(copy, "torture.client"))[0]
+    table = pq.read_table(part)
+    pq.write_table(table.add_column(0, table.schema.field(1), table.column(1)), part)
+
+    assert findings(copy, "torture.client")["data.schema_drift_undeclared"].value == 1
+    with pytest.raises(BundleError, match=r"are not those of table\.json"):
+        open_table(f"{copy}#torture.client")
+
+    pq.write_table(table.append_column("autre", pa.nulls(table.num_rows, pa.int8())), part)
+    with pytest.raises(BundleError, match=r"are not those of table\.json"):
+        open_table(f"{copy}#torture.client")
 
 
 # --- openness ----------------------------------------------------------------------------------------------------

@@ -9,6 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from reversible.assets import Asset, Kind
+from reversible.bundle.writer import BundleWriter
+from reversible.cli import restore
 from reversible.errors import BundleError
 from reversible_exporters import postgres_restore_rows, postgres_restore_script
 
@@ -147,3 +150,19 @@ def test_rows_without_columns_are_empty_lines(tmp_path: Path) -> None:
     pq.write_table(pa.table({"reversible_row": pa.array([None] * 70_000, pa.bool_())}), path)
 
     assert b"".join(postgres_restore_rows.copied(path, [])) == b"\n" * 70_000
+
+
+def test_a_table_that_the_source_refused_is_never_a_whole_restore(tmp_path: Path) -> None:
+    """The bundle has no rows of it: the target has the empty table, and nothing to compare it with."""
+    at = datetime(2026, 11, 24, tzinfo=UTC)
+    database = Asset(source="shop", kind=Kind.DATABASE, name="shop")
+    with BundleWriter(tmp_path / "b") as writer:
+        writer.close_asset(database, exporter="test", at=at)
+        for name, error in (("s.kept", ""), ("s.refused", "SELECT denied")):
+            writer.close_asset(Asset(source="shop", kind=Kind.TABLE, name=name), exporter="test", at=at, error=error)
+        bundle = writer.finish(about={}, at=at)
+    found = restore.lost(bundle, database)
+
+    assert {one.subject for one in found} == {"s.refused"}
+    assert restore.status(found) == 3
+    assert "SELECT denied" in found[0].seen

@@ -169,6 +169,8 @@ def _drifts_of_files(asset: Asset, bundle: Bundle, document: Mapping[str, Any]) 
         for name in expected:
             if name not in schema.names:
                 yield f"{asset.name}.{name}: not in {part.name}"
+            elif schema.names.count(name) > 1:
+                yield f"{asset.name}.{name}: stands in {part.name} {schema.names.count(name)} times"
         for field in schema:
             if field.name not in expected:
                 yield f"{asset.name}.{field.name}: in {part.name}, and not declared"

@@ -70,6 +70,7 @@ def restore(
     restorer = registry.restorer(_scheme(to))(to, allow_non_empty=allow_non_empty, owners=not no_owner)
     _require(opened, database, restorer.source_types)
     steps = list(_watched(restorer.restore(opened, database, tables)))
+    steps += [] if names else lost(opened, database)
     if as_json:
         document = {"bundle": str(bundle), "sha256": opened.digest, "database": database.id, **summary(steps)}
         click.echo(json.dumps({**document, "left_empty": left, "status": status(steps)}, ensure_ascii=False, indent=1))
@@ -103,6 +104,20 @@ def chosen(bundle: "Bundle", names: Sequence[str]) -> "tuple[Asset, list[Asset],
     tables = [asset for asset in known.values() if asset.kind is Kind.TABLE and asset.source == databases[0].source]
     picked = [asset for asset in tables if asset in wanted] or tables
     return databases[0], picked, [asset.name for asset in tables if asset not in picked]
+
+
+def lost(bundle: "Bundle", database: "Asset") -> "list[Restored]":
+    """The tables that the source refused: the bundle has no rows of theirs, so they stay empty and nothing compares."""
+    from reversible.assets import Kind
+    from reversible.interfaces import Restored
+
+    refused = [one for one in bundle.entries if one.error and one.asset.source == database.source]
+    return [
+        Restored(step=step, subject=one.asset.name, ok=None, seen=f"not in the bundle: {one.error}")
+        for one in refused
+        if one.asset.kind is Kind.TABLE
+        for step in _COMPARED
+    ]
 
 
 def status(steps: "Iterable[Restored]") -> int:

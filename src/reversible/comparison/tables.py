@@ -91,11 +91,19 @@ def of_asset(asset: Asset, bundle: Bundle) -> Table:
         columns = tuple(Column(one["name"], one["family"]) for one in document["columns"])
         key = tuple(document.get("primary_key") or ())
         types = {one["name"]: str(one.get("source_type") or one["family"]) for one in document["columns"]}
+        expected = [one["name"] for one in document["columns"]] or [document["placeholder"]]
     except (KeyError, TypeError) as error:
         raise BundleError(f"{asset.id}: table.json is not whole: {error!r}") from error
     files = tuple(part for part in bundle.parts(asset) if not part.name.endswith(SIDECAR))
     if not files:
         raise BundleError(f"{asset.id}: the bundle holds no part-00000.parquet")
+    for number, file in enumerate(files):
+        if file.name != f"part-{number:05d}.parquet":
+            raise BundleError(f"{asset.id}: a part is missing before {file.name}")
+        with reading(file):
+            names = pq.read_schema(file).names
+        if sorted(names) != sorted(expected):
+            raise BundleError(f"{asset.id}: the columns of {file.name} are not those of table.json")
     return Table(asset.name, files, columns, types, _rows(files), key)
 
 
