@@ -121,6 +121,9 @@ def convert(path: Path, declared: Declared, asset: Asset, into: "BundleWriter", 
         rows = (first for first, _ in _pairs(path, declared, verdict))
         blocks = (block for block, _ in _blocks(rows, declared, schema, verdict))
         verdict.rows = table_parts.write_parts(blocks, schema, asset, into, part_rows=_PART_ROWS)
+        if kind == "xlsx":
+            sheets = (f"sheet {one!r}" for one in tabular_binary.other_sheets(path, declared))
+            verdict.left_out = (*verdict.left_out, *sheets)
     document = {**verdict.to_json(declared), "sha256": _digest(path)}
     into.put_json(f"{asset.folder}/conversion.json", document)
     into.put_json(f"{asset.folder}/table.json", _described(file, kind, declared, verdict.rows))
@@ -227,6 +230,8 @@ def _rows(path: Path, declared: Declared, reader: Reader, verdict: Verdict) -> R
         SourceError: the file's columns are not the declared ones.
     """
     names, rows = reader(path, declared)
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SourceError(f"{verdict.file}: two columns are called {twice[0]!r}")
     unknown = [name for name in names if name not in declared.columns and name not in declared.leave_out]
     absent = [name for name in declared.columns if name not in names]
     if unknown or absent:

@@ -226,6 +226,17 @@ def excel_by_calamine(path: Path, declared: Declared) -> tuple[list[str], Rows]:
     return _headed(grid, declared, path)
 
 
+def other_sheets(path: Path, declared: Declared) -> list[str]:
+    """The sheets that hold something and are not the one that is read: a copy of that one has nothing of theirs."""
+    import python_calamine
+
+    book = python_calamine.CalamineWorkbook.from_path(path)
+    chosen = _sheet(book.sheet_names, declared, path)
+    others = [one for one in book.sheets_metadata if one.name != chosen]
+    work = python_calamine.SheetTypeEnum.WorkSheet
+    return [one.name for one in others if one.typ != work or book.get_sheet_by_name(one.name).to_python()]
+
+
 def _sheet(names: list[str], declared: Declared, path: Path) -> str:
     if declared.sheet is not None:
         if declared.sheet not in names:
@@ -241,10 +252,12 @@ def _headed(grid: list[Row], declared: Declared, path: Path) -> tuple[list[str],
         grid.pop()  # rows that are only formatted
     if not grid:
         raise SourceError(f"{path.name}: the sheet is empty")
+    width = max((n + 1 for row in grid for n, value in enumerate(row) if value is not None), default=0)
     if not declared.header:
         names = list(declared.columns)
+        if width > len(names):
+            raise SourceError(f"{path.name}: {width} columns hold values, and {len(names)} are declared")
         return names, iter([_wide(row, len(names)) for row in grid])
-    width = max((n + 1 for row in grid for n, value in enumerate(row) if value is not None), default=0)
     names = ["" if one is None else str(one) for one in _wide(grid[0], width)]
     if twice := {name for name in names if names.count(name) > 1}:
         raise SourceError(f"{path.name}: two columns are called {sorted(twice)[0]!r}")

@@ -547,3 +547,43 @@ def test_readers_that_disagree_are_not_exact(tmp_path: Path, monkeypatch: pytest
     assert (status, document["disagreements"]) == (1, 1)
     assert document["first_disagreements"] == [{"row": 1, "column": "x", "first": "5", "second": "6"}]
     assert any("data." in said for said in complaints(bundle))
+
+
+def test_another_sheet_with_content_is_left_out_and_said(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.title = "A"
+    book.active.append(["a"])
+    book.active.append([1])
+    book.create_sheet("vide")
+    book.create_sheet("B").append([42])
+    book.save(tmp_path / "a.xlsx")
+    status, bundle, document = converted(
+        tmp_path, tmp_path / "a.xlsx", "a.xlsx", 'format = "xlsx"\nsheet = "A"\n[columns]\na = "int64"\n'
+    )
+
+    assert status == 1
+    assert not document["exact"]
+    assert document["left_out"] == ["sheet 'B'"]
+    assert not complaints(bundle)
+
+
+def test_more_columns_in_a_sheet_without_a_header_than_are_declared_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book = openpyxl.Workbook()
+    book.active.append([1, 2, 3])
+    book.save(tmp_path / "b.xlsx")
+    schema = 'format = "xlsx"\nheader = false\n[columns]\na = "int64"\nb = "int64"\n'
+    said = refused(tmp_path, (tmp_path / "b.xlsx").read_bytes(), "a.xlsx", schema, capsys)
+
+    assert "3 columns hold values, and 2 are declared" in said
+
+
+def test_two_columns_of_one_name_are_refused_whatever_the_readers_say(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twice = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    orc.write_table(twice, str(tmp_path / "b.orc"))
+    said = refused(tmp_path, (tmp_path / "b.orc").read_bytes(), "a.orc", '[columns]\na = "int64"\n', capsys)
+
+    assert "two columns are called 'a'" in said
