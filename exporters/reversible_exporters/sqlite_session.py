@@ -126,3 +126,6 @@ def reading(what: str) -> Iterator[None]:
         said = str(error)
         hint = next((hint for words, hint in _HINTS.items() if words in said), "")
         raise SourceError(f"{what}: SQLite says: {said}", hint=hint) from error
+    except UnicodeDecodeError as error:  # values are never decoded strictly: SQLite's own message quotes broken bytes
+        said = error.object.decode(errors="backslashreplace")
+        raise SourceError(f"{what}: SQLite says: {said}", hint=_HINTS["malformed"]) from error

@@ -387,6 +387,16 @@ def test_a_broken_file_gives_an_error_or_the_truth(database: Path, tmp_path: Pat
     connection.close()
 
 
+def test_a_message_of_sqlites_own_that_is_no_utf8_is_one_error(database: Path, tmp_path: Path) -> None:
+    """It quotes the damaged name; Python then cannot decode the message itself."""
+    raw = bytearray(database.read_bytes())
+    raw[2829] = 0x80  # within a name of the schema: hypothesis found it
+    (tmp_path / "broken.db").write_bytes(raw)
+
+    with pytest.raises(SourceError, match="SQLite says"):
+        list(exporter(tmp_path / "broken.db").discover())
+
+
 def _count(asset: Asset) -> str:
     return f"SELECT count(*) FROM {quoted(asset.name)}"  # noqa: S608
 
