@@ -68,6 +68,7 @@ class MySQLExporter:
         self._open: Session | None = None
         self._known: dict[str, Table] = {}
         self._exported: dict[str, Session] = {}  # asset id -> the snapshot that its export read
+        self._first: Session | None = None  # the snapshot of all that is finished
 
     def __repr__(self) -> str:
         return f"MySQLExporter({self.name!r})"
@@ -135,7 +136,7 @@ class MySQLExporter:
         Raises:
             SourceError: the server refused this asset, or went away.
         """
-        session = self._session()
+        session = self._one_snapshot()
         if self._exported.get(asset.id) is session:
             return
         into.discard(asset)
@@ -143,7 +144,7 @@ class MySQLExporter:
             self._export_schema(session, asset, into)
         else:
             self._export_table(session, asset, into)
-        self._exported[asset.id] = session
+        self._exported[asset.id] = self._first = session
 
     def stands(self, asset: Asset, into: "BundleWriter") -> bool:
         """Never: an earlier run's snapshot is gone, and MySQL does not tell whether rows changed since."""
@@ -171,6 +172,7 @@ class MySQLExporter:
             self._open.close()
         self._open = None
         self._exported.clear()
+        self._first = None
 
     # --- one snapshot ------------------------------------------------------------------------------------------
 
@@ -183,6 +185,20 @@ class MySQLExporter:
     def _password(self) -> str | None:
         secret = self.settings.password
         return None if secret is None else secret.reveal(key=f"source.{self.name}.password")
+
+    def _one_snapshot(self) -> Session:
+        """The session of the whole export.
+
+        Raises:
+            SourceLostError: its connection was lost between two assets: tables of two moments must not mix.
+        """
+        session = self._session()
+        if self._first not in (None, session):
+            raise SourceLostError(
+                f"{session.where}: the connection was lost, and with it the snapshot that the export began with",
+                hint="type the same command again: everything is exported again",
+            )
+        return session
 
     def _session(self) -> Session:
         """The snapshot; a new one when the connection was lost, and then no witness is given for the old one."""

@@ -61,6 +61,7 @@ class PostgresExporter:
         )  # fmt: skip
         self._known: dict[str, Table] = {}
         self._exported: dict[str, Session] = {}  # asset id -> the snapshot that its export read
+        self._first: Session | None = None  # the snapshot of all that is finished
 
     def __repr__(self) -> str:
         return f"PostgresExporter({self.name!r})"
@@ -122,7 +123,7 @@ class PostgresExporter:
         Raises:
             SourceError: the server refused this asset, or went away.
         """
-        session = self._pool.session
+        session = self._one_snapshot()
         if self._exported.get(asset.id) is session:
             return
         if asset.kind is Kind.DATABASE:
@@ -135,7 +136,7 @@ class PostgresExporter:
                 self._pool, self._table(session, asset), asset, into, part_bytes=self._part_bytes,
                 part_rows=self.settings.part_rows,
             )  # fmt: skip
-        self._exported[asset.id] = session
+        self._exported[asset.id] = self._first = session
 
     def stands(self, asset: Asset, into: "BundleWriter") -> bool:
         """Whether each part of a table holds what this snapshot sees too, and the schema's dump is the same.
@@ -143,14 +144,18 @@ class PostgresExporter:
         Raises:
             SourceError: the server refused this asset, or went away.
         """
-        session = self._pool.session
+        session = self._one_snapshot()
         if asset.kind is Kind.DATABASE:
-            return all(
+            same = all(
                 into.digest(f"{asset.folder}/{name}") == hashlib.sha256(content).hexdigest()
                 for name, content in self._schema(session, asset).items()
             )
-        table = self._table(session, asset)
-        return postgres_table.stands(self._pool, table, asset, into, part_bytes=self._part_bytes)
+        else:
+            table = self._table(session, asset)
+            same = postgres_table.stands(self._pool, table, asset, into, part_bytes=self._part_bytes)
+        if same:
+            self._first = session
+        return same
 
     def witness(self, asset: Asset) -> Witness:
         """Ask again in the export's own snapshot, by another protocol and another decoder.
@@ -188,8 +193,23 @@ class PostgresExporter:
         """Give the connection and its snapshot back."""
         self._pool.close()
         self._exported.clear()
+        self._first = None
 
     # --- one snapshot ------------------------------------------------------------------------------------------
+
+    def _one_snapshot(self) -> Session:
+        """The session of the whole export.
+
+        Raises:
+            SourceLostError: its connection was lost between two assets: tables of two moments must not mix.
+        """
+        session = self._pool.session
+        if self._first not in (None, session):
+            raise SourceLostError(
+                f"{session.where}: the connection was lost, and with it the snapshot that the export began with",
+                hint="type the same command again: what is unchanged since is kept",
+            )
+        return session
 
     @property
     def _url(self) -> str:

@@ -712,6 +712,16 @@ def test_a_table_that_is_another_one_since_the_snapshot_ends_the_run(
             source.export(asset, writer)
 
 
+def test_tables_of_two_moments_never_mix_in_one_export(server: MariaDBServer, database: str, tmp_path: Path) -> None:
+    run(server, "CREATE TABLE a (x int)", "CREATE TABLE b (x int)", database=database)
+    with closing(exporter(server, database)) as source, BundleWriter(tmp_path / "b") as writer:
+        one, other = [asset for asset in source.discover() if asset.kind is Kind.TABLE]
+        source.export(one, writer)
+        source._session().abandon()
+        with pytest.raises(SourceLostError, match="the snapshot that the export began with"):
+            source.export(other, writer)
+
+
 def test_a_table_without_snapshots_is_said_to_be_so(server: MariaDBServer, database: str, tmp_path: Path) -> None:
     run(server, "CREATE TABLE aria (a int) ENGINE=Aria", "INSERT INTO aria VALUES (1)", database=database)
     source = exporter(server, database)

@@ -26,7 +26,7 @@ from reversible.assets import Asset, Kind
 from reversible.bundle.reader import Bundle
 from reversible.bundle.writer import BundleWriter
 from reversible.comparison.tables import open_table
-from reversible.errors import BundleError, ReversibleError, SourceError
+from reversible.errors import BundleError, ReversibleError, SourceError, SourceLostError
 from reversible.findings import Finding
 from reversible_exporters import postgres_table
 from reversible_exporters.postgres import PostgresExporter, PostgresSettings
@@ -970,6 +970,22 @@ def test_export_and_witness_see_one_moment(server: PostgresServer, tmp_path: Pat
 
     assert not wrong(findings(root, "torture.mouvante"))
     assert Bundle.open(root).document(asset, "table.json")["rows"] == 1
+
+
+def test_tables_of_two_moments_never_mix_in_one_export(server: PostgresServer, tmp_path: Path) -> None:
+    """A connection that is lost between two tables is not opened again as if nothing were."""
+    source = exporter(server)
+    one, other = [asset for asset in source.discover() if asset.name in ("torture.client", "torture.commande")]
+    with BundleWriter(tmp_path / "b") as writer, psycopg.connect(server.url, autocommit=True) as connection:
+        source.export(one, writer)
+        writer.put_witness(one, source.witness(one))
+        session = source._pool.session
+        connection.execute("SELECT pg_terminate_backend(%s)", (session.connection.info.backend_pid,))
+        session.close()  # a lost connection is noticed at the next query at the latest
+        for ask in (source.export, source.stands):
+            with pytest.raises(SourceLostError, match="the snapshot that the export began with"):
+                ask(other, writer)
+    source.close()
 
 
 def test_it_only_reads_even_as_superuser(server: PostgresServer) -> None:
