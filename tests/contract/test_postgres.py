@@ -752,6 +752,28 @@ def test_a_resumed_export_reads_again_what_changed_meanwhile(
         assert len(kept) > len(before) // 2
 
 
+def test_a_label_renamed_below_a_domain_does_not_let_a_part_stand(server: PostgresServer, tmp_path: Path) -> None:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE TYPE torture.etat AS ENUM ('neuf', 'vieux')")
+        connection.execute("CREATE DOMAIN torture.etat_connu AS torture.etat")
+        connection.execute("CREATE TABLE torture.bien AS SELECT 'neuf'::torture.etat_connu AS etat")
+        connection.execute("CREATE TABLE torture.advance (x integer)")  # a transaction id between data and change
+        connection.execute("DROP TABLE torture.advance")
+        try:
+            asset = interrupted(server, tmp_path / "b", "torture.bien")
+            stood = []
+            for change in ("SELECT 1", "ALTER TYPE torture.etat RENAME VALUE 'neuf' TO 'tout neuf'"):
+                connection.execute(change)  # type: ignore[arg-type]
+                source = exporter(server, **RANGES)
+                with BundleWriter(tmp_path / "b") as writer:
+                    stood.append(source.stands(asset, writer))
+                source.close()
+        finally:
+            connection.execute("DROP TABLE torture.bien; DROP DOMAIN torture.etat_connu; DROP TYPE torture.etat")
+
+    assert stood == [True, False]
+
+
 def test_other_ranges_than_those_of_the_stopped_run_are_read_again(
     server: PostgresServer, wide: str, tmp_path: Path
 ) -> None:
