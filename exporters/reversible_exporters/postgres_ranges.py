@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reversible import __version__
-from reversible.errors import SourceError
+from reversible.errors import SourceLostError
 from reversible_exporters.postgres_catalog import Table
 from reversible_exporters.postgres_session import Session
 from reversible_exporters.postgres_types import Column
@@ -55,12 +55,12 @@ def ranges(session: Session, table: Table, range_bytes: int) -> list[Range]:
     """The table's ranges in the order of their files: together they hold each row once.
 
     Raises:
-        SourceError: since the snapshot the table was emptied or rewritten, or another bears its name now.
+        SourceLostError: since the snapshot the table was emptied or rewritten, or another bears its name now.
     """
     same = _is_that_of_the_snapshot(session, table)  # from here on a lock keeps TRUNCATE and every other DDL out
     heaps = session.rows(_HEAPS, (table.oid,))
     if not same or not all(unchanged for *_, unchanged in heaps) or session.rows(_MOVED, {"top": table.oid}):
-        raise SourceError(
+        raise SourceLostError(
             f"table {table.name}: it was truncated or rewritten while the export began, or renamed, or its partitions"
             " or columns are others now: it would look empty, or be another one",
             hint="type the same command again, when no DDL runs there",

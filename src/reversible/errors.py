@@ -50,7 +50,7 @@ class MissingSDKError(SourceError):
 
 
 class SourceLostError(SourceError):
-    """The vendor's platform went away: no asset was refused, and the same command goes on when it is back."""
+    """The vendor's platform, or the moment at which it was read, is gone; nothing was refused: the same command goes on."""
 
 
 class BundleError(ReversibleError):
