@@ -159,8 +159,8 @@ class Session:
     def _when_made(self, relation: str | None = None) -> dict[str, Any]:
         found = self.rows(
             "SELECT table_name, create_time FROM information_schema.tables WHERE table_schema = DATABASE()"
-            + ("" if relation is None else " AND table_name = %s"),
-            None if relation is None else (relation,),
+            " AND table_name = coalesce(%s, table_name)",
+            (relation,),
         )
         return {str(name): made for name, made in found}
 

@@ -50,7 +50,7 @@ class MissingSDKError(SourceError):
 
 
 class SourceLostError(SourceError):
-    """The vendor's platform, or the moment at which it was read, is gone; nothing was refused: the same command goes on."""
+    """The vendor's platform, or the moment at which it was read, is gone; the same command takes the run up."""
 
 
 class BundleError(ReversibleError):
