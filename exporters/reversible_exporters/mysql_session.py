@@ -154,7 +154,8 @@ class Session:
         without a word. Seconds are as fine as CREATE_TIME is; MariaDB's is that of the definition's last change.
         """
         self.rows(f"SELECT 1 FROM {quote(self.database)}.{quote(relation)} LIMIT 0")  # noqa: S608 - quoted
-        return self._when_made(relation) == {relation: self._made.get(relation)}
+        made = self._when_made(relation)  # also of a name that differs in case only
+        return relation in made and made[relation] == self._made.get(relation)
 
     def _when_made(self, relation: str | None = None) -> dict[str, Any]:
         found = self.rows(
