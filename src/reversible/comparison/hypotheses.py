@@ -98,13 +98,22 @@ def _scaled(wholes: Iterable[int], scale: int) -> Iterator[Decimal]:
     return (Decimal(one).scaleb(-scale) for one in wholes if abs(one) < 10**38)
 
 
+_FEW_ULPS = 64  # a text of 15 digits loses up to five
+
+
 def _floats(copy: float, family: str) -> Iterator[Iterable[float]]:
     if not math.isfinite(copy):
         return
-    yield [-copy, *(float(f"{copy:.{digits}g}") for digits in range(1, 17))]
     bits = struct.unpack("<q", struct.pack("<d", copy))[0]
-    near = np.arange(max(bits - 50_000, -(1 << 63)), min(bits + 50_001, (1 << 63) - 1), dtype=np.int64)
-    yield near.view(np.float64).tolist()
+    yield [-copy, *(float(f"{copy:.{digits}g}") for digits in range(1, 17)), *_ulps(bits, _FEW_ULPS)]
+    yield _ulps(bits, 50_000)
+
+
+def _ulps(bits: int, most: int) -> list[float]:
+    """The floats that lie up to `most` units in the last place away."""
+    near = np.arange(max(bits - most, -(1 << 63)), min(bits + most + 1, (1 << 63) - 1), dtype=np.int64)
+    floats: list[float] = near.view(np.float64).tolist()
+    return floats
 
 
 def _dates(copy: int, family: str) -> Iterator[Iterable[int]]:
