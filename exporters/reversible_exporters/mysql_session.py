@@ -113,6 +113,7 @@ class Session:
         self.run("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         self._made = self._when_made()  # before the snapshot: what changes between the two is noticed
         self.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+        self._lock_partitioned()
         self.role, self.id = self.rows("SELECT CURRENT_USER(), CONNECTION_ID()")[0]
 
     @classmethod
@@ -146,6 +147,20 @@ class Session:
             cursor.execute(query, parameters)
             names = [str(one[0]).lower() for one in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def _lock_partitioned(self) -> None:
+        """Keep DDL away from partitioned tables from the start: EXCHANGE PARTITION leaves no trace in CREATE_TIME."""
+        pymysql = driver()
+        query = (
+            "SELECT DISTINCT table_name FROM information_schema.partitions"
+            " WHERE table_schema = DATABASE() AND partition_name IS NOT NULL"
+        )
+        for (name,) in self.rows(query):
+            try:
+                self.rows(f"SELECT 1 FROM {quote(self.database)}.{quote(str(name))} LIMIT 0")  # noqa: S608 - quoted
+            except pymysql.MySQLError as error:
+                if not error.args or error.args[0] not in _DENIED:  # what may not be read is refused by its name later
+                    raise
 
     def hold(self, relation: str) -> bool:
         """Lock the table against DDL, and tell whether it is the one that the snapshot knew by this name.
