@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import click
@@ -166,3 +167,20 @@ def test_shipping_to_s3_without_a_region_says_what_is_missing(tmp_path: Path) ->
 
     assert done.returncode == 2
     assert "region" in done.stderr
+
+
+def test_an_interrupt_that_falls_into_a_text_being_evaluated_has_the_documented_status(tmp_path: Path) -> None:
+    script = """
+        from unittest import mock
+        from reversible.cli.main import cli, main
+        with mock.patch.object(cli, "main", lambda **_: exec("raise KeyboardInterrupt")):
+            main(["check", "exit-plan.toml"])
+    """
+    (tmp_path / "interrupted.py").write_text(textwrap.dedent(script), encoding="utf-8")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "interrupted"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 130, done.stderr
+    assert "try: reversible check exit-plan.toml" in done.stderr
