@@ -69,6 +69,7 @@ class MySQLExporter:
         self._known: dict[str, Table] = {}
         self._exported: dict[str, Session] = {}  # asset id -> the snapshot that its export read
         self._first: Session | None = None  # the snapshot of all that is finished
+        self._next_before: dict[str, dict[str, Any]] = {}  # what the sequences would have given before the export
 
     def __repr__(self) -> str:
         return f"MySQLExporter({self.name!r})"
@@ -226,6 +227,7 @@ class MySQLExporter:
     def _export_schema(self, session: Session, asset: Asset, into: "BundleWriter") -> None:
         program = mysql_dump.find(self.settings.dump, mariadb=session.is_mariadb)
         with session.reading(f"database {asset.name}", mysql_catalog.grant(session)):
+            self._next_before = mysql_objects.next_values(session)
             tables = self._tables(session)
             unseen = mysql_objects.unseen(session)
             closed = [table for table in tables if _closed(session, table)]
@@ -262,10 +264,14 @@ class MySQLExporter:
         with session.reading(f"database {asset.name}", mysql_catalog.grant(session)):
             classes, definitions = mysql_objects.objects(session)
             unseen = mysql_objects.unseen(session)
+            after, before = mysql_objects.next_values(session), self._next_before
             facts = {
                 "classes": classes, "definitions": definitions,
                 "counts": {kind: len(names) for kind, names in classes.items()},
-                "sequence_values": mysql_objects.next_values(session), "server_version": session.version,
+                "next_values": {
+                    name: {**one, "before": before.get(name, one)["next"]} for name, one in after.items()
+                },
+                "server_version": session.version,
                 "unseen": unseen, "seen_share": mysql_objects.seen_share(session),
                 "outside_snapshot": [table.name for table in self._tables(session) if not table.in_snapshot],
             }  # fmt: skip

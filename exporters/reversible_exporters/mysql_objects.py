@@ -29,15 +29,24 @@ def objects(session: Session) -> tuple[dict[str, list[list[str]]], list[list[Any
     return {kind: sorted(names) for kind, names in sorted(classes.items())}, sorted(definitions)
 
 
-def next_values(session: Session) -> dict[str, int | None]:
-    """The next value of each AUTO_INCREMENT and of each sequence, by table or sequence, from information_schema."""
+def next_values(session: Session) -> dict[str, dict[str, Any]]:
+    """What each AUTO_INCREMENT and each sequence would give next, by table or sequence, and how it goes on.
+
+    From information_schema and the sequences themselves.
+    """
     found = session.named(
         "SELECT table_name, auto_increment FROM information_schema.tables WHERE table_schema = %s"
         " AND auto_increment IS NOT NULL",
         (session.database,),
     )
-    values: dict[str, int | None] = {one["table_name"]: int(one["auto_increment"]) for one in found}
-    return values | {name: int(row["next_not_cached_value"]) for name, row in _sequence_rows(session)}
+    values = {one["table_name"]: {"next": int(one["auto_increment"]), "increment": 1, "cycles": False} for one in found}
+    return values | {
+        name: {
+            "next": int(row["next_not_cached_value"]), "increment": int(row["increment"]),
+            "cycles": bool(row["cycle_option"]),
+        }
+        for name, row in _sequence_rows(session)
+    }  # fmt: skip
 
 
 def declared_next_values(session: Session, tables: list[str], sequences: list[str]) -> list[dict[str, Any]]:

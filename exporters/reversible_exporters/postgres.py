@@ -8,7 +8,7 @@ our own code, fingerprinted under a challenge drawn after the export; and totals
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -62,6 +62,7 @@ class PostgresExporter:
         self._known: dict[str, Table] = {}
         self._exported: dict[str, Session] = {}  # asset id -> the snapshot that its export read
         self._first: Session | None = None  # the snapshot of all that is finished
+        self._next_before: dict[str, dict[str, Any]] = {}  # what the sequences would have given before the export
 
     def __repr__(self) -> str:
         return f"PostgresExporter({self.name!r})"
@@ -128,6 +129,8 @@ class PostgresExporter:
             return
         if asset.kind is Kind.DATABASE:
             into.discard(asset)
+            with session.reading(f"database {asset.name}"):
+                self._next_before = postgres_catalog.next_values(session)
             for name, content in self._schema(session, asset).items():
                 with into.part(f"{asset.folder}/{name}") as stream:
                     stream.write(content)
@@ -173,13 +176,13 @@ class PostgresExporter:
             with session.reading(f"database {asset.name}"):
                 names = postgres_catalog.witnessed(session)
                 definitions = postgres_catalog.definitions(session, names)
-                values = {name: last for name, last, _ in postgres_catalog.sequences(session)}
-                closed = postgres_catalog.closed_sequences(session)
+                before, after = self._next_before, postgres_catalog.next_values(session)
+                closed = [name for name, _, _ in postgres_catalog.sequences(session) if name not in after]
             facts = {
                 "classes": names,
                 "definitions": definitions,
                 "counts": {kind: len(one) for kind, one in names.items()},
-                "sequence_values": {name: last for name, last in values.items() if name not in closed},
+                "next_values": {name: {**one, "before": before.get(name, one)["next"]} for name, one in after.items()},
                 "unseen": {"sequence value": closed} if closed else {},
                 "seen_share": len(names) / (len(names) + bool(closed)),
                 "server_version": session.version,
@@ -251,13 +254,14 @@ class PostgresExporter:
         with session.reading(f"database {asset.name}"):
             closed = [one for one in self._tables(session) if not (one.readable and one.schema_usable)]
             document = postgres_catalog.inventory(session)
-            hidden = postgres_catalog.closed_sequences(session)
+            known = postgres_catalog.next_values(session)
+            hidden = [name for name, _, _ in postgres_catalog.sequences(session) if name not in known]
         sql = postgres_dump.schema(
             program, parameters(self._url), self._password, snapshot=session.snapshot,
             without=[table.name for table in closed],
         )  # fmt: skip
         limits = [f"table {table.name} is not in schema.sql: SELECT denied to {session.role}" for table in closed]
-        limits += [f"the value of sequence {name} is not known: SELECT denied to {session.role}" for name in hidden]
+        limits += [f"the value of sequence {name} is not proved: SELECT denied to {session.role}" for name in hidden]
         described = {
             "format": "reversible-database/1", "source_type": "postgresql", "name": session.database,
             "server_version": session.version, "encoding": session.encoding, "limitations": limits, **document,

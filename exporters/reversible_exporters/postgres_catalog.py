@@ -107,14 +107,19 @@ def sequences(session: Session) -> list[tuple[str, int | None, int]]:
     return [(name, last, step) for name, last, step in found]
 
 
-def closed_sequences(session: Session) -> list[str]:
-    """The sequences whose value the role may not read: it looks like that of one that was never used."""
-    query = """SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
-                 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                WHERE c.relpersistence <> 't' AND n.nspname !~ '^pg_'
-                  AND CASE c.relkind WHEN 'S' THEN NOT has_sequence_privilege(c.oid, 'USAGE, SELECT') END
-                ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C" """
-    return [name for (name,) in session.rows(query)]
+def next_values(session: Session) -> dict[str, dict[str, Any]]:
+    """What each sequence would give next and how it goes on, asked of the sequence itself; unreadable ones left out."""
+    found: dict[str, dict[str, Any]] = {}
+    readable = session.rows(
+        """SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), seqincrement, seqcycle
+             FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace JOIN pg_sequence ON seqrelid = c.oid
+            WHERE relpersistence <> 't' AND n.nspname !~ '^pg_' AND has_schema_privilege(n.oid, 'USAGE')
+              AND CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT') END"""
+    )
+    for name, increment, cycles in readable:
+        ((last, used),) = session.rows(f"SELECT last_value, is_called FROM {name}")  # noqa: S608 - quoted by the server
+        found[name] = {"next": last + increment if used else last, "increment": increment, "cycles": cycles}
+    return found
 
 
 def _start(session: Session, sequence: str) -> int | None:

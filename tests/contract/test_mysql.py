@@ -535,6 +535,63 @@ def test_a_lost_next_value_is_noticed(copy: Path) -> None:
     assert "data.metadata_classes_missing" in wrong(findings(copy, asset))
 
 
+@pytest.mark.parametrize(
+    ("script", "damaged"),
+    [
+        ("AUTO_INCREMENT=42", "AUTO_INCREMENT=41"),
+        (" AUTO_INCREMENT=42", ""),
+        ("SETVAL(`suite`, 5,", "SETVAL(`suite`, 6,"),
+    ],
+)
+def test_a_lost_next_value_in_the_script_that_a_restore_runs_is_noticed(copy: Path, script: str, damaged: str) -> None:
+    asset = asset_of(copy, "comptoir")
+    path = Bundle.open(copy).folder(asset) / "schema.sql"
+    text = path.read_text(encoding="utf-8")
+    assert script in text
+    path.write_text(text.replace(script, damaged), encoding="utf-8")
+
+    assert "data.metadata_classes_missing" in wrong(findings(copy, asset))
+
+
+def test_numbers_that_are_drawn_during_the_export_are_not_called_lost(
+    server: MariaDBServer, database: str, tmp_path: Path
+) -> None:
+    run(
+        server, "CREATE TABLE va (id int AUTO_INCREMENT PRIMARY KEY)", "CREATE SEQUENCE suit INCREMENT 5 NOCACHE",
+        "CREATE TABLE dort (id int AUTO_INCREMENT PRIMARY KEY)", database=database,
+    )  # fmt: skip
+    source = exporter(server, database)
+
+    def draw() -> None:
+        run(server, "INSERT INTO va VALUES (NULL)", "SELECT NEXTVAL(suit)", database=database)
+
+    def dump(*given: Any, **more: Any) -> bytes:
+        draw()
+        return original(*given, **more)
+
+    original = mysql_dump.schema
+    asset = next(one for one in source.discover() if one.kind is Kind.DATABASE)
+    with closing(source), BundleWriter(tmp_path / "b") as writer, pytest.MonkeyPatch.context() as patch:
+        draw()
+        patch.setattr(mysql_dump, "schema", dump)
+        source.export(asset, writer)
+        draw()
+        writer.put_witness(asset, source.witness(asset))
+        writer.close_asset(asset, exporter="test", at=AT)
+        root = writer.finish(about={}, at=AT).root
+    seen = Bundle.open(root).witness(asset).facts["next_values"]
+
+    assert (seen["va"]["before"], seen["va"]["next"]) == (2, 4)
+    assert (seen["suit"]["before"], seen["suit"]["next"]) == (6, 16)
+    assert not wrong(findings(root, asset))
+    path = Bundle.open(root).folder(asset) / "schema.sql"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("AUTO_INCREMENT=3", "AUTO_INCREMENT=5"), encoding="utf-8")
+    assert findings(root, asset)["data.metadata_classes_missing"].places == (
+        "sequence value of va: 5 next, at the source 2 .. 4",
+    )
+
+
 def test_a_schema_that_is_cut_short_is_never_a_pass(copy: Path) -> None:
     asset = asset_of(copy, "comptoir")
     path = Bundle.open(copy).folder(asset) / "schema.sql"

@@ -462,7 +462,86 @@ def test_a_forgotten_sequence_value_is_named(copy: Path) -> None:
     path.write_text(path.read_text().replace('"last_value": 1001', '"last_value": 1'))
     found = findings(copy, "comptoir")["data.metadata_classes_missing"]
 
-    assert (found.value, found.places) == (1, ("sequence value of torture.facture",))
+    assert (found.value, found.places) == (1, ("sequence value of torture.facture: 2 next, at the source 1002",))
+
+
+def test_sequences_that_go_on_during_the_export_are_not_called_lost(server: PostgresServer, tmp_path: Path) -> None:
+    """No snapshot holds a sequence: an application draws numbers between any two looks at it."""
+    sequences = (
+        "va INCREMENT 10", "recule INCREMENT -1 MINVALUE -1000 MAXVALUE -1", "tourne START 8 MAXVALUE 9 CYCLE",
+        "dort START 7", "saute",
+    )  # fmt: skip
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA vivant")
+        for one in sequences:
+            connection.execute(f"CREATE SEQUENCE vivant.{one}")  # type: ignore[arg-type]
+        draw = "SELECT " + ", ".join(f"nextval('vivant.{one}')" for one in ("va", "recule", "tourne"))
+        try:
+            root = _export_while_drawing(server, tmp_path / "b", lambda: connection.execute(draw))  # type: ignore[arg-type]
+        finally:
+            connection.execute("DROP SCHEMA vivant CASCADE")
+    path = root / asset_of(root, "comptoir").folder / "database.json"
+    kept = {one["name"]: one["last_value"] for one in json.loads(path.read_text())["sequence_values"]}
+
+    assert (kept["vivant.va"], kept["vivant.recule"], kept["vivant.tourne"], kept["vivant.dort"]) == (21, -3, 1, None)
+    assert not wrong(findings(root, "comptoir"))
+    for name, value, next_there in (
+        ("va", 1, "21 .. 41"), ("va", 41, "21 .. 41"), ("va", 22, "21 .. 41"), ("va", None, "21 .. 41"),
+        ("recule", -1, "-3 .. -5"), ("recule", -5, "-3 .. -5"), ("tourne", 5, "10 .. 3"), ("dort", 7, "7"),
+        ("saute", 2, "1"),
+    ):  # fmt: skip
+        _set(path, f"vivant.{name}", last_value=value)
+        found = findings(root, "comptoir")["data.metadata_classes_missing"]
+        _set(path, f"vivant.{name}", last_value=kept[f"vivant.{name}"])
+
+        assert found.value == 1, (name, value)
+        assert f"sequence value of vivant.{name}: " in found.places[0]
+        assert found.places[0].endswith(f"next, at the source {next_there}")
+    _set(path, "vivant.va", increment=-10)  # nor may the step be another
+    assert findings(root, "comptoir")["data.metadata_classes_missing"].value == 1
+
+
+def test_a_sequence_set_back_during_the_export_is_named(server: PostgresServer, tmp_path: Path) -> None:
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE SEQUENCE torture.repart")
+        connection.execute("SELECT setval('torture.repart', 500)")
+        try:
+            root = _export_while_drawing(
+                server, tmp_path / "b",
+                lambda: connection.execute("SELECT setval('torture.repart', last_value - 100) FROM torture.repart"),
+            )  # fmt: skip
+        finally:
+            connection.execute("DROP SEQUENCE torture.repart")
+
+    assert findings(root, "comptoir")["data.metadata_classes_missing"].value == 1
+
+
+def _export_while_drawing(server: PostgresServer, root: Path, draw: Callable[[], object]) -> Path:
+    """The database's own asset, with `draw` called twice before the export, in it, and between it and the witness."""
+    source = exporter(server)
+    asset = next(one for one in source.discover() if one.kind is Kind.DATABASE)
+    inner = source._schema
+
+    def schema(*given: Any) -> dict[str, bytes]:
+        draw()
+        return inner(*given)
+
+    source._schema = schema  # type: ignore[method-assign]
+    draw()
+    draw()
+    with BundleWriter(root) as writer:
+        source.export(asset, writer)
+        draw()
+        writer.put_witness(asset, source.witness(asset))
+        writer.close_asset(asset, exporter="test", at=AT)
+        source.close()
+        return writer.finish(about={}, at=AT).root
+
+
+def _set(path: Path, name: str, **values: Any) -> None:
+    document = json.loads(path.read_text())
+    next(one for one in document["sequence_values"] if one["name"] == name).update(values)
+    path.write_text(json.dumps(document))
 
 
 def test_a_truncated_dump_is_not_answered(copy: Path) -> None:

@@ -8,7 +8,7 @@ from reversible.assets import Asset, Kind
 from reversible.bundle.reader import Bundle
 from reversible.errors import BundleError
 from reversible.findings import Finding
-from reversible_verifiers import mysql_script, sql_statements, sqlite_script
+from reversible_verifiers import mysql_script, next_values, sql_statements, sqlite_script
 
 _PLACES = 20
 _SEQUENCE_VALUE = "sequence value"
@@ -37,40 +37,51 @@ class Metadata:
             return
         try:
             expected = {kind: Counter(tuple(name) for name in names) for kind, names in facts["classes"].items()}
-            values: dict[str, int | None] = dict(facts["sequence_values"])
+            document = bundle.document(asset, "database.json")
+            lost = list(next_values.astray(facts["next_values"], document["sequence_values"], source_type))
             definitions = [(str(kind), tuple(name), str(text)) for kind, name, text in facts["definitions"]]
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise BundleError(f"{asset.id}: the witness names no classes") from error
+            raise BundleError(f"{asset.id}: database.json or its witness cannot be read: {error!r}") from error
         path = bundle.folder(asset) / "schema.sql"
         try:
             script = path.read_text(encoding="utf-8")
             if source_type in ("mysql", "mariadb"):
                 found = mysql_script.created(script)
                 altered = list(mysql_script.altered(script, definitions))
+                lost += _astray_in_mysql(facts, script, source_type)
             else:
                 found = sql_statements.created(script)
                 altered = list(_altered(definitions, sql_statements.scopes(script)))
         except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
             raise BundleError(f"{asset.id}: schema.sql cannot be read: {error}") from error
         lacking = sql_statements.missing(expected, found)
-        kept = {one["name"]: one["last_value"] for one in bundle.document(asset, "database.json")["sequence_values"]}
         places = [f"{kind} {'.'.join(name)}" for kind, names in lacking.items() for name in names]
-        lost = [name for name, value in values.items() if name not in kept or kept[name] != value]
-        places += [f"{_SEQUENCE_VALUE} of {name}" for name in lost]
+        places += [f"{_SEQUENCE_VALUE} of {one}" for one in dict.fromkeys(lost)]
         gone = {(kind, name) for kind, names in lacking.items() for name in names}
         changed = list(dict.fromkeys((kind, name) for kind, name in altered if (kind, name) not in gone))
         places += [f"{kind} {'.'.join(name)}: not as the source defines it" for kind, name in changed]
-        total = sum(map(Counter.total, expected.values())) + len(values)
+        total = sum(map(Counter.total, expected.values())) + len(facts["next_values"])
         yield Finding(
             "data.metadata_classes_missing", asset.id, len({*lacking, *(kind for kind, _ in changed)}) + bool(lost),
             unit="count",
             seen="{found} of {expected} objects in {classes} classes are in the dump of the schema",
             facts={
                 "found": total - len(places), "expected": total,
-                "classes": sum(bool(names) for names in expected.values()) + bool(values),
+                "classes": sum(bool(names) for names in expected.values()) + bool(facts["next_values"]),
             },
             places=tuple(places[:_PLACES]), files=(bundle.relative(path),), coverage=_seen_share(facts),
         )  # fmt: skip
+
+
+def _astray_in_mysql(facts: Mapping[str, Any], script: str, source_type: str) -> Iterator[str]:
+    """The same of schema.sql, which a restore runs: there a table's AUTO_INCREMENT that is 1 is not said."""
+    said = mysql_script.next_values(script)
+    tables = {name for (name,) in facts["classes"].get("table", ())}
+    kept = [
+        {"name": name, "last_value": said.get(name, 1 if name in tables else None), "increment": one["increment"]}
+        for name, one in facts["next_values"].items()
+    ]
+    return next_values.astray(facts["next_values"], kept, source_type)
 
 
 def _seen_share(facts: Mapping[str, Any]) -> float:

@@ -112,6 +112,28 @@ def altered(script: str, definitions: Sequence[tuple[str, Name, str]]) -> Iterat
             yield kind, name
 
 
+def next_values(script: str) -> dict[str, int]:
+    """The number that each AUTO_INCREMENT and each sequence gives next after the script ran, where the script says it.
+
+    Raises:
+        ValueError: the script is not whole.
+    """
+    found: dict[str, int] = {}
+    for statement in statements(script):
+        text = [token.text for token in statement]
+        place = next((n for n, token in enumerate(statement) if token.says("setval")), None)
+        if place is not None and statement[0].says("do", "select"):  # SETVAL(`name`, 17, 0)
+            digits = "".join(text[text.index(",", place) + 1 : text.index(",", text.index(",", place) + 1)])
+            found[_name(statement[place + 2 :])[0]] = int(digits)
+        elif statement[0].says("create") and any(token.says("table") for token in statement[:4]):
+            rest = _after(statement, "table")
+            _, options = _items(rest)
+            for n, token in enumerate(options[:-2]):
+                if token.says("auto_increment"):
+                    found[_name(rest)[0]] = int(options[n + 2].text)
+    return found
+
+
 def scopes(script: str) -> dict[Key, Sequence[Token]]:
     """Where each object is defined: its statement, or its part of a CREATE TABLE. Columns are the class "column"."""
     found: dict[Key, Sequence[Token]] = {}
