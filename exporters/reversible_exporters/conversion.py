@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,8 @@ def converter_for(path: str) -> str | None:
     return None
 
 
-def convert(name: str, source: Path, target: Path) -> Conversion:
-    """Run one converter behind the fence.
+def convert(name: str, source: Path, target: Path, *, stop: threading.Event | None = None) -> Conversion:
+    """Run one converter behind the fence, until `stop` is set.
 
     Raises:
         SourceError: the file cannot be converted; the message says why.
@@ -61,14 +62,15 @@ def convert(name: str, source: Path, target: Path) -> Conversion:
         }  # fmt: skip
         command = [sys.executable, "-m", "reversible_exporters.conversion", name, str(source), str(target)]
         try:
-            done = fence.run(command, env=environment, cwd=Path(empty), timeout_s=_TIME_S, hide=hidden)
+            done = fence.run(command, env=environment, cwd=Path(empty), timeout_s=_TIME_S, hide=hidden, stop=stop)
         except OSError as error:
             raise SourceError(f"{source.name}: {error}") from error
     answer = _last_json(done.stdout)
     if answer is not None and "error" in answer:
         raise SourceError(answer["error"], hint=answer["hint"])
     if done.returncode != 0 or answer is None:
-        how = "took too long" if done.returncode is None else f"ended with status {done.returncode}"
+        late = "was stopped" if stop is not None and stop.is_set() else "took too long"
+        how = late if done.returncode is None else f"ended with status {done.returncode}"
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise SourceError(f"{source.name}: its conversion {how}: {last[:300]}")
     tried = tuple(f"{one.proto} {one.host}:{one.port}" for one in done.attempts if not one.allowed)

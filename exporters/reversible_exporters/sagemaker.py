@@ -21,7 +21,8 @@ from pydantic import BaseModel
 from reversible.assets import Asset, Kind
 from reversible.errors import SourceError, UsageError
 from reversible.interfaces import Reachability, Witness
-from reversible_exporters import conversion, golden_set, model_archive, model_document
+from reversible_exporters import golden_set, model_archive, model_document
+from reversible_exporters.model_conversions import ModelConversions
 from reversible_exporters.sagemaker_calls import Calls, Golden, SageMakerSettings
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class SageMakerExporter:
         self.name = name
         self.settings = settings
         self._calls = Calls(name, settings)
+        self._conversions = ModelConversions(self._calls.download)
         self._described: dict[str, _Endpoint] = {}
 
     @property
@@ -100,14 +102,25 @@ class SageMakerExporter:
             size = self._size(endpoint.data_url) if endpoint.data_url else None
             yield Asset(source=self.name, kind=Kind.MODEL, name=name, size_bytes=size, obstacle=endpoint.obstacle)
 
+    def begin(self, assets: Sequence[Asset], into: "BundleWriter") -> None:
+        """Fetch and convert models while other sources' assets are copied."""
+        models = {asset.name: self._describe(asset.name).data_url for asset in assets if not into.has(_document(asset))}
+        self._conversions.begin({name: url for name, url in models.items() if url is not None})
+
     def export(self, asset: Asset, into: "BundleWriter") -> None:
         """The model as ONNX with all that came with it, then the golden set; each is taken up where it ended."""
+        try:
+            self._export(asset, into)
+        finally:
+            self._conversions.drop(asset.name)
+
+    def _export(self, asset: Asset, into: "BundleWriter") -> None:
         endpoint = self._leaving(asset)
         golden = self.settings.golden.get(asset.name)
         questions = self._questions(asset.name)
         if questions is not None:  # a dead endpoint is known before a large model is fetched
             golden_set.try_one(questions, self._calls.asker(asset.name), asset.name)
-        if not into.has(f"{asset.folder}/model.json"):
+        if not into.has(_document(asset)):
             labelled = questions is not None and any(label is not None for label in questions.labels)
             self._export_model(endpoint, asset, into, golden=golden, labelled=labelled)
         if golden is not None and questions is not None and not into.has(f"{asset.folder}/golden/manifest.json"):
@@ -162,6 +175,7 @@ class SageMakerExporter:
         return Witness(method=method, facts=facts, tables=tables)
 
     def close(self) -> None:
+        self._conversions.close()
         self._calls.close()
 
     # --- the model ---------------------------------------------------------------------------------------------
@@ -170,39 +184,31 @@ class SageMakerExporter:
         self, endpoint: _Endpoint, asset: Asset, into: "BundleWriter", *, golden: Golden | None, labelled: bool
     ) -> None:
         assert endpoint.data_url is not None  # noqa: S101 - _leaving says so
-        with tempfile.TemporaryDirectory(prefix="reversible-model-") as name:
-            scratch = Path(name)
-            archive = scratch / "model.tar.gz"
-            head = self._calls.download(endpoint.data_url, archive)
-            with archive.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            originals = scratch / "original"
-            members = model_archive.unpack(archive, originals)
-            source, converter = _convertible(members, endpoint.data_url)
-            target = scratch / "model.onnx"
-            converted = conversion.convert(converter, originals / source.path, target)
+        with self._conversions.of(asset.name, endpoint.data_url) as model:
             log.info(
-                "endpoint %s: %s converted by %s in the fence %s", asset.name, source.name, converter, converted.fence
-            )
-            for member in members:
+                "endpoint %s: %s converted by %s in the fence %s",
+                asset.name, model.source.name, model.conversion.converter, model.conversion.fence,
+            )  # fmt: skip
+            originals = model.folder / "original"
+            for member in model.members:
                 _put_file(into, f"{asset.folder}/original/{member.path}", originals / member.path)
             for file_name in ("model.onnx", "model.onnx.data"):
-                if (scratch / file_name).exists():
-                    _put_file(into, f"{asset.folder}/{file_name}", scratch / file_name)
+                if (model.folder / file_name).exists():
+                    _put_file(into, f"{asset.folder}/{file_name}", model.folder / file_name)
             into.put_json(f"{asset.folder}/endpoint.json", _plain(endpoint.documents))
             version = {
-                "model": endpoint.model_name, "model_data": endpoint.data_url, "model_data_sha256": sha256,
-                "etag": head.get("ETag"), "version_id": head.get("VersionId"),
+                "model": endpoint.model_name, "model_data": endpoint.data_url, "model_data_sha256": model.sha256,
+                "etag": model.head.get("ETag"), "version_id": model.head.get("VersionId"),
             }  # fmt: skip
             document = model_document.build(
                 originals,
-                members,
-                converted,
+                model.members,
+                model.conversion,
                 version=version,
                 decision=golden.decision if golden else None,
                 has_evaluation_set=labelled,
             )
-            into.put_json(f"{asset.folder}/model.json", document)
+            into.put_json(_document(asset), document)
 
     # --- what the vendor says ----------------------------------------------------------------------------------
 
@@ -288,16 +294,9 @@ def _endpoint(
     )  # fmt: skip
 
 
-def _convertible(members: Sequence[model_archive.Member], url: str) -> tuple[model_archive.Member, str]:
-    """The one file of the archive that a converter takes."""
-    found = [(member, name) for member in members if (name := conversion.converter_for(member.name)) is not None]
-    if len(found) != 1:
-        held = ", ".join(member.name for member, _ in found) or ", ".join(member.name for member in members[:8])
-        count = "no file" if not found else f"{len(found)} files"
-        raise SourceError(
-            f"{url}: {count} in it can be converted to ONNX; it holds {held}", hint="reversible exporters"
-        )
-    return found[0]
+def _document(asset: Asset) -> str:
+    """The last part that an exported model gets."""
+    return f"{asset.folder}/model.json"
 
 
 def _reached(subject: str, look: Callable[[], str]) -> Reachability:

@@ -1,5 +1,6 @@
 """How is SageMaker called, and what does it say when it refuses?"""
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -51,12 +52,16 @@ class SageMakerSettings(BaseModel):
 
 
 class Calls:
-    """boto3's clients of one source, made when they are first needed; every refusal becomes a SourceError."""
+    """boto3's clients of one source, made when they are first needed; every refusal becomes a SourceError.
+
+    Threads may call it at once.
+    """
 
     def __init__(self, name: str, settings: SageMakerSettings) -> None:
         self._name = name
         self._settings = settings
         self._clients: dict[str, Any] = {}
+        self._one_at_a_time = threading.Lock()
 
     def call(self, service: str, operation: str, what: str, **arguments: Any) -> Mapping[str, Any]:
         """One call of one service; `what` is the thing's name in the message of a refusal."""
@@ -87,14 +92,16 @@ class Calls:
         bucket, key = _split(url)
         return self._guard(url, lambda: bytes(self._client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()))
 
-    def download(self, url: str, target: Path) -> Mapping[str, Any]:
-        """Stream an object to a file; return what its GET said (ETag, version)."""
+    def download(self, url: str, target: Path, stop: threading.Event | None = None) -> Mapping[str, Any]:
+        """Stream an object to a file, until `stop` is set; return what its GET said (ETag, version)."""
         bucket, key = _split(url)
 
         def fetch() -> Mapping[str, Any]:
             response: Mapping[str, Any] = self._client("s3").get_object(Bucket=bucket, Key=key)
             with target.open("wb") as file:
                 for block in response["Body"].iter_chunks(1 << 20):
+                    if stop is not None and stop.is_set():
+                        break  # what arrived is short: refused below
                     file.write(block)
             return response
 
@@ -155,8 +162,12 @@ class Calls:
         )
 
     def _client(self, service: str) -> Any:
-        if service in self._clients:
+        with self._one_at_a_time:
+            if service not in self._clients:
+                self._clients[service] = self._new_client(service)
             return self._clients[service]
+
+    def _new_client(self, service: str) -> Any:
         try:
             import boto3
             from botocore.config import Config
@@ -181,9 +192,7 @@ class Calls:
                 "aws_secret_access_key": settings.secret_key.reveal(key=f"source.{self._name}.secret_key"),
             }
         session = boto3.session.Session()
-        client = session.client(service, region_name=settings.region, endpoint_url=url, config=config, **keys)
-        self._clients[service] = client
-        return client
+        return session.client(service, region_name=settings.region, endpoint_url=url, config=config, **keys)
 
 
 def _split(url: str) -> tuple[str, str]:

@@ -3,17 +3,20 @@
 import os
 import secrets
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import click
 
 from reversible.cli.terminal import lang_option
 
 _BUCKET, _MODELS, _EXIT = "comptoir-documents", "comptoir-modeles", "sortie"
+_TRAINED = "trained"  # what the vendor's owner trained; kept from one demo to the next in the same directory
 SECRETS = ("SHOP_PASSWORD", "VENDOR_ACCESS_KEY", "VENDOR_SECRET_KEY", "EU_ACCESS_KEY", "EU_SECRET_KEY")
 
 
@@ -72,6 +75,7 @@ def company(directory: Path, *, lang: str) -> Iterator["Vendor"]:
 
     from reversible_samples import company as customer
     from reversible_samples.models import SAMPLES
+    from reversible_samples.models.package import FILES
     from reversible_samples.postgres_server import PostgresServer
     from reversible_samples.s3_servers import MiniStack, SeaweedFS
     from reversible_samples.sagemaker_server import SageMaker
@@ -83,6 +87,7 @@ def company(directory: Path, *, lang: str) -> Iterator["Vendor"]:
             "Starting the vendor: PostgreSQL, S3, a model endpoint …",
             "Démarrage du fournisseur : PostgreSQL, S3, modèles…",
         )
+        training = vendor.enter_context(_Training(directory / _TRAINED))
         database = vendor.enter_context(PostgresServer(directory / "vendor/postgres"))
         store = vendor.enter_context(MiniStack(directory / "vendor/s3"))
         eu = europe.enter_context(SeaweedFS(directory / "europe/s3"))
@@ -93,15 +98,14 @@ def company(directory: Path, *, lang: str) -> Iterator["Vendor"]:
         )  # fmt: skip
         versions = customer.fill_bucket(s3, _BUCKET)
         s3.create_bucket(Bucket=_MODELS, CreateBucketConfiguration={"LocationConstraint": store.region})
-        endpoints = {}
-        for name, sample in SAMPLES.items():
-            files = sample.save(directory / "vendor/models" / name)
-            for file in files:
-                s3.upload_file(str(file), _MODELS, f"{name}/{file.name}")
-            endpoints[name] = f"s3://{_MODELS}/{name}/model.tar.gz"
+        trained = training.finish()
+        for name in SAMPLES:
+            for file in FILES:
+                s3.upload_file(str(trained / name / file), _MODELS, f"{name}/{file}")
+        endpoints = {name: f"s3://{_MODELS}/{name}/model.tar.gz" for name in SAMPLES}
         models = vendor.enter_context(
             SageMaker(
-                directory / "vendor/sagemaker", endpoints, models=directory / "vendor/models",
+                directory / "vendor/sagemaker", endpoints, models=trained,
                 region=store.region, access_key=store.access_key, secret_key=store.secret_key,
             )
         )  # fmt: skip
@@ -132,6 +136,29 @@ def company(directory: Path, *, lang: str) -> Iterator["Vendor"]:
                 os.environ.pop(name, None)
 
 
+class _Training:
+    """The vendor's models in the making, in a process of its own while the databases are filled."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def finish(self) -> Path:
+        """The folder that holds the models, a folder each."""
+        said = self._process.communicate()[1]
+        if self._process.returncode:
+            raise RuntimeError(f"the sample models could not be trained: {said.strip()}")
+        return self._folder
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "reversible_samples.models", str(self._folder)]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._process:  # closes its pipe and waits
+            self._process.kill()
+
+
 def _golden(name: str) -> str:
     return f'[source.models.golden.{name}]\ninputs = "s3://{_MODELS}/{name}/golden-inputs.parquet"\n'
 
@@ -154,7 +181,12 @@ def _clear(directory: Path, *, keep: bool) -> None:
     if directory.exists() and any(directory.iterdir()):
         if keep or not marker.exists():
             raise UsageError(f"{directory} exists and is not empty", hint="reversible demo another-directory")
-        shutil.rmtree(directory)
+        for one in directory.iterdir():
+            if one.is_dir() and not one.is_symlink():
+                if one.name != _TRAINED:
+                    shutil.rmtree(one)
+            elif one != marker:
+                one.unlink()
     directory.mkdir(parents=True, exist_ok=True)
     marker.touch()
 

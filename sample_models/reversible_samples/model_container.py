@@ -1,8 +1,9 @@
 """What does a SageMaker model container answer?
 
-`python -m reversible_samples.model_container FOLDER` serves the model of one unpacked `model.tar.gz` with the
-framework that it was made in: `GET /ping`, `POST /invocations` (JSON, CSV or NumPy's .npy). It prints its port
-and ends when its standard input does, so that no container outlives the vendor.
+`python -m reversible_samples.model_container FOLDER...` serves the model of each unpacked `model.tar.gz`, on a port of
+its own, with the framework that it was made in: `GET /ping`, `POST /invocations` (JSON, CSV or NumPy's .npy). It prints
+a port as soon as it answers there, in the order of the folders, and ends when its standard input does, so that no
+container outlives the vendor. One process for all of them: a framework takes seconds to load.
 """
 
 import csv
@@ -10,7 +11,7 @@ import io
 import json
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -138,14 +139,14 @@ def handler(predict: Predict) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def main(folder: Path) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(load(folder)))
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(server.server_address[1], flush=True)
+def main(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler(load(folder)))
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        print(server.server_address[1], flush=True)
     sys.stdin.buffer.read()
-    server.shutdown()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main([Path(folder) for folder in sys.argv[1:]])

@@ -2,7 +2,7 @@
 
 A gateway on loopback, wire-compatible with the parts of SageMaker that an exit needs: the runtime's
 InvokeEndpoint, and ListEndpoints, DescribeEndpoint, DescribeEndpointConfig and DescribeModel of the control plane.
-Signatures are verified. Behind it each model runs in a container process of its own, with its own framework.
+Signatures are verified. Behind it each model answers on a port of its own, in the framework that it was made in.
 """
 
 import hashlib
@@ -16,9 +16,10 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from email.message import Message
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -72,8 +73,9 @@ class SageMaker:
     def __enter__(self) -> Self:
         with ExitStack() as starting:
             own = [name for name in self.endpoints if name not in self._elsewhere]
-            containers = {name: starting.enter_context(_Container(self._unpack(name))) for name in own}
-            routes = {**self._elsewhere, **{name: container.url() for name, container in containers.items()}}
+            containers = starting.enter_context(_Containers([self._unpack(name) for name in own]))
+            routes = {name: partial(containers.url, place) for place, name in enumerate(own)}
+            routes |= {name: partial(str, url) for name, url in self._elsewhere.items()}
             plane = _ControlPlane(self.endpoints, region=self.region, started=time.time())
             face = _handler(routes, plane, region=self.region, key=self._key, timeout_s=self._timeout_s)
             self._server = ThreadingHTTPServer(("127.0.0.1", 0), face)
@@ -93,25 +95,35 @@ class SageMaker:
         return into
 
 
-class _Container:
-    """One model in a process of its own."""
+class _Containers:
+    """The models' process. They load while the vendor is up already, as a real endpoint's do: `url` waits."""
 
-    def __init__(self, folder: Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "reversible_samples.model_container", str(folder)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
-        self._folder = folder
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = folders
+        self._ports: list[int] = []
+        self._one_at_a_time = threading.Lock()
 
-    def url(self) -> str:
-        """Wait until it serves."""
+    def url(self, place: int) -> str:
+        """Where the model of one folder answers, once it does.
+
+        Raises:
+            ConnectionError: the process has ended.
+        """
         assert self._process.stdout is not None  # noqa: S101 - for the type checker: it is a pipe
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the container of {self._folder.name} ended with status {self._process.wait()}")
-        return f"http://127.0.0.1:{int(line)}"
+        with self._one_at_a_time:
+            while len(self._ports) <= place:
+                line = self._process.stdout.readline()
+                if not line:
+                    model = self._folders[len(self._ports)].name
+                    raise ConnectionError(f"the container of {model} ended with status {self._process.wait()}")
+                self._ports.append(int(line))
+        return f"http://127.0.0.1:{self._ports[place]}"
 
     def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "reversible_samples.model_container", *map(str, self._folders)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -238,7 +250,12 @@ def signed(headers: Message, path: str, body: bytes, *, region: str, key: tuple[
 
 
 def _handler(
-    routes: Mapping[str, str], plane: _ControlPlane, *, region: str, key: tuple[str, str], timeout_s: float
+    routes: Mapping[str, Callable[[], str]],
+    plane: _ControlPlane,
+    *,
+    region: str,
+    key: tuple[str, str],
+    timeout_s: float,
 ) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -279,10 +296,10 @@ def _handler(
             if name not in routes:
                 return self._refuse(400, "ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
             kept = {header: self.headers[header] for header in ("Content-Type", "Accept") if header in self.headers}
-            request = urllib.request.Request(  # noqa: S310 - a container of ours, on loopback
-                f"{routes[name]}/invocations", data=body, method="POST", headers=kept
-            )
             try:
+                request = urllib.request.Request(  # noqa: S310 - a container of ours, on loopback
+                    f"{routes[name]()}/invocations", data=body, method="POST", headers=kept
+                )
                 with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
                     content, kind = answer.read(), answer.headers.get("Content-Type", "")
             except urllib.error.HTTPError as error:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -80,6 +80,15 @@ class Exporter(Protocol):
 
     def close(self) -> None:
         """Give connections and snapshots back."""
+        ...
+
+
+@runtime_checkable
+class BeginsAhead(Protocol):
+    """An exporter with slow work that depends on no other asset: it may begin before its asset's turn."""
+
+    def begin(self, assets: Sequence[Asset], into: "BundleWriter") -> None:
+        """Its assets that will be exported, in their order. What fails is raised by the asset's own `export`."""
         ...
 
 

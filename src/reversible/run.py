@@ -29,7 +29,7 @@ from reversible.errors import SourceError, SourceLostError, UsageError
 from reversible.evidence import dossier, keys
 from reversible.evidence import verify as evidence_verify
 from reversible.findings import Finding
-from reversible.interfaces import Exporter
+from reversible.interfaces import BeginsAhead, Exporter
 from reversible.phases import Clock
 from reversible.plan import Plan
 from reversible.report import html
@@ -184,6 +184,10 @@ class DryRun:
         else:
             with BundleWriter(self.space.bundle, since=self._since) as writer:
                 self.space.note("export", _now())
+                for name, exporter in exporters.items():
+                    if isinstance(exporter, BeginsAhead):
+                        own = [asset for asset in leaving if asset.source == name]
+                        exporter.begin([asset for asset in own if not writer.is_closed(asset)], writer)
                 for number, asset in enumerate(leaving):
                     yield Event(phase="export", subject=asset.id, done=number, total=len(leaving))
                     yield from self._export_one(exporters[asset.source], asset, writer)

@@ -541,3 +541,14 @@ def test_the_resolvers_servers(tmp_path: Path) -> None:
 
     assert names.name_servers(file) == ("10.0.0.2", "2001:db8::1")
     assert names.name_servers(tmp_path / "missing") == ("127.0.0.1",)
+
+
+def test_another_thread_can_end_the_command(kind: str) -> None:
+    stop = threading.Event()
+    threading.Timer(1.0, stop.set).start()
+    began = time.monotonic()
+
+    done = python("import time; print('up', flush=True); time.sleep(25)", kinds=(kind,), stop=stop)
+
+    assert done.returncode is None
+    assert time.monotonic() - began < 20

@@ -7,6 +7,7 @@ environment - and, beside it, the inputs that its owner tests it with.
 import hashlib
 import io
 import json
+import platform
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from typing import Any
 
 from reversible_samples.models.golden import Golden
 
+FILES = ("model.tar.gz", "model_card.json", "golden-inputs.parquet")
+SEED = 20261124
+_SELF = "package.py"
 _LICENCE = """\
 SPDX-License-Identifier: Apache-2.0
 These weights may be used, changed and run anywhere, by anyone, under the Apache License, version 2.0:
@@ -53,7 +57,16 @@ class Sample:
     train: Callable[[int], Trained]
     golden: Callable[[int], Golden]
 
-    def save(self, into: Path, *, seed: int = 20261124) -> tuple[Path, ...]:
+    def keep(self, into: Path, *, seed: int = SEED) -> None:
+        """The files of `save`, made anew only where those of `into` were made by other code, packages or seed."""
+        made_from = into / "made-from.json"
+        now = _json(self._made_from(seed))
+        if not made_from.is_file() or made_from.read_bytes() != now:
+            made_from.unlink(missing_ok=True)
+            self.save(into, seed=seed)
+            made_from.write_bytes(now)
+
+    def save(self, into: Path, *, seed: int = SEED) -> tuple[Path, ...]:
         """Train, and write `model.tar.gz`, `model_card.json` and `golden-inputs.parquet`; return their paths."""
         into.mkdir(parents=True, exist_ok=True)
         trained = self.train(seed)
@@ -71,15 +84,24 @@ class Sample:
             "preprocessing.json": _json(dict(self.processing)),
         }
         weights.unlink()
-        archive = into / "model.tar.gz"
+        archive, beside, inputs = (into / name for name in FILES)
         with tarfile.open(archive, "w:gz", compresslevel=6) as tar:
             for name, content in members.items():
                 entry = tarfile.TarInfo(name)
                 entry.size = len(content)
                 tar.addfile(entry, io.BytesIO(content))
-        (into / "model_card.json").write_bytes(card)
-        golden = self.golden(seed).save(into / "golden-inputs.parquet")
-        return archive, into / "model_card.json", golden
+        beside.write_bytes(card)
+        self.golden(seed).save(inputs)
+        return archive, beside, inputs
+
+    def _made_from(self, seed: int) -> dict[str, Any]:
+        sources = {name: resources.files(__package__).joinpath(name).read_bytes() for name in (*self.recipe, _SELF)}
+        return {
+            "seed": seed,
+            "python": platform.python_version(),
+            "packages": _lock(self.packages).splitlines(),
+            "sources": {name: hashlib.sha256(text).hexdigest() for name, text in sources.items()},
+        }
 
     def _card(self, trained: Trained, code: Mapping[str, bytes], seed: int) -> dict[str, Any]:
         reference, content = self.data()

@@ -24,6 +24,7 @@ from reversible.fence.supervisor import Supervisor
 
 KINDS = ("namespace", "bubblewrap", "unshare", "seccomp", "none")
 _TAIL_LINES = 200
+_LOOK_S = 0.2  # how often `stop` is looked at
 _LINE_LIMIT = 1 << 20  # bytes; a longer line is handed on in pieces
 _SETUP_TIMEOUT_S = 20.0
 _SERVER_TIMEOUT_S = 2.0  # nobody is left to ask it; old kernels may not say so
@@ -109,6 +110,7 @@ def run(
     kinds: Sequence[str] = KINDS,
     memory_bytes: int | None = None,
     hide: Sequence[Path] = (),
+    stop: threading.Event | None = None,
 ) -> Fenced:
     """Run a command behind the first fence of `kinds` that can be set up whole, and wait for its end.
 
@@ -122,6 +124,7 @@ def run(
         kinds: The fences to try, strongest first.
         memory_bytes: Address space that each of its processes may have ("namespace", "bubblewrap", "seccomp").
         hide: Files and directories that shall look empty to it ("namespace", "bubblewrap"); must exist.
+        stop: Another thread sets it when the command shall end now, as if its time were up.
 
     Raises:
         OSError: none of `kinds` could be set up; the message has the reason of each.
@@ -129,7 +132,7 @@ def run(
     refused: dict[str, str] = {}
     for kind in kinds:
         started = time.monotonic()
-        run_kind = _Run(argv, dict(allow or {}), dict(env), cwd, timeout_s, on_line, memory_bytes, tuple(hide))
+        run_kind = _Run(argv, dict(allow or {}), dict(env), cwd, timeout_s, on_line, memory_bytes, tuple(hide), stop)
         try:
             return run_kind.go(kind, started, refused)
         except _NotHereError as error:
@@ -151,6 +154,7 @@ class _Run:
     on_line: Callable[[str], None] | None
     memory_bytes: int | None
     hide: tuple[Path, ...]
+    stop: threading.Event | None
     attempts: list[Attempt] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     began: float = 0.0
@@ -362,7 +366,7 @@ class _Inside:
         process = self._process
         if process is None:
             return
-        timeout_s = self._owner.timeout_s
+        timeout_s, stop = self._owner.timeout_s, self._owner.stop
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         timed_out = False
         with selectors.DefaultSelector() as selector:
@@ -371,8 +375,10 @@ class _Inside:
                 self._control.send(b"go")
             while watched:
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                if stop is not None:
+                    left = _LOOK_S if left is None else min(left, _LOOK_S)
                 events = selector.select(left)
-                if deadline is not None and time.monotonic() >= deadline:
+                if (deadline is not None and time.monotonic() >= deadline) or (stop is not None and stop.is_set()):
                     timed_out = True
                     break
                 for key, _ in events:

@@ -1,0 +1,145 @@
+"""How do models become ONNX while other assets are still being copied?
+
+Fetching a model and converting it behind the fence takes seconds to minutes, nearly all of them in other processes, and
+depends on nothing else. So the models that leave are begun before their turn, a few at a time; each result waits on
+disk until its turn comes.
+"""
+
+import hashlib
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reversible.errors import SourceError
+from reversible_exporters import conversion, model_archive
+
+AHEAD = 2  # converters at work, each a process of some 600 MB, and results waiting: what they take stays bounded
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertedModel:
+    """What was fetched and what became of it.
+
+    Attributes:
+        folder: Holds `original/` with the archive's members, and `model.onnx`.
+        members: The members of the archive.
+        source: The member that was converted.
+        conversion: What the converter said.
+        sha256: Of the archive, hex.
+        head: What the download's answer said (ETag, version).
+    """
+
+    folder: Path
+    members: tuple[model_archive.Member, ...]
+    source: model_archive.Member
+    conversion: conversion.Conversion
+    sha256: str
+    head: Mapping[str, Any]
+
+
+class ModelConversions:
+    """Fetches and converts archives, `AHEAD` at a time.
+
+    Args:
+        download: Writes the archive behind a URL to a path, until the event is set; returns what the answer said of it.
+    """
+
+    def __init__(self, download: Callable[[str, Path, threading.Event], Mapping[str, Any]]) -> None:
+        self._download = download
+        self._waiting: dict[str, str] = {}
+        self._begun: dict[str, Future[ConvertedModel]] = {}
+        self._stop = threading.Event()
+        self._threads: ThreadPoolExecutor | None = None
+
+    def begin(self, urls: Mapping[str, str]) -> None:
+        """Model's name -> its archive: they will be asked for in this order."""
+        self._waiting |= urls
+        self._fill()
+
+    @contextmanager
+    def of(self, name: str, url: str) -> Iterator[ConvertedModel]:
+        """The model of one archive, for as long as the block lasts.
+
+        Raises:
+            SourceError: it cannot be fetched or converted.
+        """
+        self._waiting.pop(name, None)
+        future = self._begun[name] if name in self._begun else self._start(name, url)
+        try:
+            yield future.result()
+        finally:
+            self.drop(name)
+
+    def drop(self, name: str) -> None:
+        """Nobody asks for this one any more: the next may begin."""
+        self._waiting.pop(name, None)
+        future = self._begun.pop(name, None)
+        if future is not None:
+            future.cancel()
+            future.add_done_callback(_remove)
+        self._fill()
+
+    def close(self) -> None:
+        """End what runs, remove what waits."""
+        self._waiting.clear()
+        self._stop.set()
+        if self._threads is not None:
+            self._threads.shutdown(wait=True, cancel_futures=True)
+            self._threads = None
+        for name in list(self._begun):
+            self.drop(name)
+        self._stop.clear()
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._begun) < AHEAD:
+            name = next(iter(self._waiting))
+            self._start(name, self._waiting.pop(name))
+
+    def _start(self, name: str, url: str) -> Future[ConvertedModel]:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(AHEAD, thread_name_prefix="reversible-models")
+        self._begun[name] = self._threads.submit(self._converted, url)
+        return self._begun[name]
+
+    def _converted(self, url: str) -> ConvertedModel:
+        folder = Path(tempfile.mkdtemp(prefix="reversible-model-"))
+        try:
+            archive = folder / "model.tar.gz"
+            head = self._download(url, archive, self._stop)
+            with archive.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            members = model_archive.unpack(archive, folder / "original")
+            archive.unlink()
+            source, converter = _convertible(members, url)
+            done = conversion.convert(
+                converter, folder / "original" / source.path, folder / "model.onnx", stop=self._stop
+            )
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
+        return ConvertedModel(
+            folder=folder, members=tuple(members), source=source, conversion=done, sha256=sha256, head=head
+        )
+
+
+def _remove(future: Future[ConvertedModel]) -> None:
+    if not future.cancelled() and future.exception() is None:
+        shutil.rmtree(future.result().folder)
+
+
+def _convertible(members: Sequence[model_archive.Member], url: str) -> tuple[model_archive.Member, str]:
+    """The one file of the archive that a converter takes."""
+    found = [(member, name) for member in members if (name := conversion.converter_for(member.name)) is not None]
+    if len(found) != 1:
+        held = ", ".join(member.name for member, _ in found) or ", ".join(member.name for member in members[:8])
+        count = "no file" if not found else f"{len(found)} files"
+        raise SourceError(
+            f"{url}: {count} in it can be converted to ONNX; it holds {held}", hint="reversible exporters"
+        )
+    return found[0]
