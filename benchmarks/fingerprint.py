@@ -34,9 +34,9 @@ def make(folder: Path, scale: float) -> Path:
     program = str(beside) if beside.exists() else shutil.which("tpchgen-cli")
     if program is None:
         sys.exit("tpchgen-cli is missing: pip install tpchgen-cli")
-    arguments = ["parquet", "-s", f"{scale:g}", "--tables", "lineitem", "-o", str(folder / "raw"), "-q"]
-    subprocess.run([program, *arguments], check=True)
-    with pq.ParquetFile(folder / "raw/lineitem.parquet", memory_map=False, pre_buffer=False) as source:
+    raw = folder / f"raw-{scale:g}"  # one folder for each scale: the program keeps a file that is there
+    subprocess.run([program, "parquet", "-s", f"{scale:g}", "--tables", "lineitem", "-o", str(raw), "-q"], check=True)
+    with pq.ParquetFile(raw / "lineitem.parquet", memory_map=False, pre_buffer=False) as source:
         fields = [pa.field(one.name, pa.string() if pa.types.is_string_view(one.type) else one.type)
                   for one in source.schema_arrow]  # fmt: skip
         partial = wanted.with_suffix(".partial")
@@ -55,8 +55,8 @@ def decode(path: Path) -> str:
 def fingerprint(path: Path, engine: str, *, polars: bool, sketch: int) -> str:
     from reversible.fingerprint import Accumulator, Cells, Plan, buckets_for, parquet, texts
 
-    if not polars:
-        texts.polars_hasher = lambda: None  # type: ignore[assignment]
+    if polars:
+        texts.polars_hasher()
     rows = pq.read_metadata(path).num_rows
     found = Accumulator(Plan("benchmark", parquet.columns(path), KEY, buckets_for(rows), sketch), engine)  # type: ignore[arg-type]
     for batch in parquet.batches(path):

@@ -1,6 +1,8 @@
 """Encodings, widths, units, engines and cuts never matter; a change of one value, at any depth, always does."""
 
 import os
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reversible import fingerprint
-from reversible.fingerprint import Accumulator, Cells, Column, Plan, TableFingerprint, loading, parquet, texts
+from reversible.fingerprint import Accumulator, Cells, Column, Plan, TableFingerprint, compiled, parquet, texts
 
 STRUCT = pa.struct([("a", pa.int32()), ("b", pa.string())])
 SWAPPED = pa.struct([("b", pa.large_string()), ("a", pa.int64())])
@@ -220,7 +222,7 @@ def test_both_engines_give_the_same(rows: int, key: tuple[str, ...], buckets: in
 def test_the_choice_of_an_engine_in_the_middle_of_a_table_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = Plan("c", MIXED, ("id",), 64)
     plain = Accumulator(plan, "numpy")
-    monkeypatch.setattr(fingerprint.accelerator, "_WORTH", 100 * len(MIXED))
+    monkeypatch.setattr(fingerprint.accelerator, "_WORTH_LOADING", 100 * len(MIXED))
     turned = Accumulator(plan)
     for seed in range(3):
         plain.add(mixed(60, seed))
@@ -239,21 +241,92 @@ def test_three_ways_to_xxh3_agree_at_every_length(seed: int) -> None:
     assert polars is not None
     for kind in (pa.binary(), pa.large_binary(), pa.binary_view()):
         values = pa.concat_arrays([pa.array([None, b"x"], kind), pa.array(data, kind)]).slice(2)
-        for hasher in (texts.by_xxhash, texts.by_numba, polars):
+        for hasher in (texts.by_xxhash, texts.by_loops, polars):
             low, high = hasher(values, seed)
             assert list(zip(low.tolist(), high.tolist(), strict=True)) == expected
+
+
+def calls(work: Any) -> int:
+    """How many Python functions it calls."""
+    count = 0
+
+    def seen(frame: Any, event: str, argument: Any) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(seen)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+@pytest.mark.parametrize("dictionary", [False, True])
+def test_cells_beside_their_family_are_hashed_together(engine: Any, dictionary: bool) -> None:
+    plan = Plan("c", (Column("d", "date"),), (), 64)
+    dates = pa.array([None] * 3000, pa.date32())
+    few, many = (
+        Cells(dates.dictionary_encode() if dictionary else dates, {n: f"{n % 50} BC" for n in range(count)})
+        for count in (3, 3000)
+    )
+    found = Accumulator(plan, engine)
+    found.add({"d": few})
+
+    assert calls(lambda: found.add({"d": many})) < calls(lambda: found.add({"d": few})) + 200
+
+
+def test_an_odd_value_in_a_dictionary_counts_in_every_row_that_has_it() -> None:
+    wide = pa.array([Decimal(2**200), Decimal(1)], pa.decimal256(70, 0))
+    rows = pa.DictionaryArray.from_arrays(pa.array([0, 1, 0, None, 0]), wide)
+
+    assert lanes(rows, "int") == lanes(rows.cast(wide.type), "int")
+    assert len({tuple(one) for one in lanes(rows, "int")}) == 3
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+def test_an_index_outside_its_dictionary_is_an_error(engine: Any) -> None:
+    broken = pa.DictionaryArray.from_arrays(pa.array([0, 7]), pa.array(["a"]), safe=False)
+
+    with pytest.raises((ValueError, IndexError)):
+        Accumulator(Plan("c", (Column("t", "text"),)), engine).add({"t": Cells(broken)})
+
+
+def test_machine_code_that_was_damaged_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "loops.o"
+    compiled._write(path, b"machine code")
+
+    assert compiled._read(path) == b"machine code"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert compiled._read(path) is None
+    assert compiled._read(tmp_path / "none.o") is None
+
+
+def test_the_loops_are_loaded_without_numba(tmp_path: Path) -> None:
+    code = (
+        "import sys; from reversible.fingerprint import compiled\n"
+        "loops = compiled.needed(); print(compiled.ready(), 'numba' in sys.modules)"
+    )
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    seen = [
+        subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+
+    assert seen == ["True True\n", "True False\n"]  # compiled, then loaded
 
 
 def test_a_cache_that_others_may_write_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
-    assert loading._private_folder() == tmp_path / "reversible/numba"
+    assert compiled._private_folder() == tmp_path / "reversible/numba"
     (tmp_path / "reversible/numba").chmod(0o777)
-    assert loading._private_folder() is None
+    assert compiled._private_folder() is None
     (tmp_path / "reversible/numba").rmdir()
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     (tmp_path / "reversible/numba").symlink_to(tmp_path / "elsewhere")
-    assert loading._private_folder() is None
+    assert compiled._private_folder() is None
 
 
 # --- sums -------------------------------------------------------------------------------------------------------

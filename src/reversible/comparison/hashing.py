@@ -8,10 +8,7 @@ import numpy.typing as npt
 
 from reversible import fingerprint
 from reversible.comparison.tables import Table
-from reversible.fingerprint import Cells, Column, Plan, accelerator
-from reversible.fingerprint.families import parse
-from reversible.fingerprint.scatter import Seeds
-from reversible.fingerprint.sums import encoded_cells
+from reversible.fingerprint import Accumulator, Cells, Column, Plan
 
 Words = npt.NDArray[np.uint64]
 Positions = npt.NDArray[np.int64]
@@ -41,24 +38,15 @@ class Hashed:
 
 def hashed(table: Table, challenge: str, progress: Progress = quiet) -> Hashed:
     """Read the table once."""
-    plan = Plan(challenge, table.columns, sketch=0)
-    engine = accelerator.sums(plan, accelerator.choose(plan, table.rows * len(table.columns), "auto"))
-    seeds = [Seeds.of(challenge, column) for column in table.columns]
-    families = [parse(column.family) for column in table.columns]
-    total, columns = np.zeros(2, np.uint64), np.zeros((len(table.columns), 2), np.uint64)
+    found = Accumulator(Plan(challenge, table.columns, sketch=0))
     rows = np.empty(table.rows, np.uint64)
     done = 0
     for batch, count in table.batches():
-        sums, cells = np.zeros((2, count), np.uint64), np.empty(count, np.uint64)
-        for n, column in enumerate(table.columns):
-            encoded = encoded_cells(batch[column.name], families[n], challenge)
-            columns[n] += engine.hash_column(encoded, seeds[n], cells, sums)
-        engine.mix_rows(sums)
-        total += sums.sum(axis=1, dtype=np.uint64)
-        rows[done : done + count] = sums[0]
+        rows[done : done + count] = found.add(batch, count)
         done += count
         progress(table.name, done, table.rows)
-    return Hashed(total, columns, rows)
+    sums = found.result()
+    return Hashed(sums.total, sums.columns, rows)
 
 
 def cell_hashes(challenge: str, column: Column, cells: Cells) -> Words:

@@ -1,38 +1,25 @@
-"""How are hashes made and added up at the machine's speed? The loops of `scatter.py` and `mixing.py` for numba.
+"""How are rows hashed and added up at the machine's speed? One loop over a batch, while its rows are in the cache.
 
-Imported by `accelerator.py` alone, and only where numba is installed (extra `fast`). All words are uint64, modulo
-2**64; tests hold both engines to the same digests.
+Plain Python that `compiled.py` has numba compile once per machine; no other module imports this one. It does what
+`scatter.py` does with numpy, and tests hold both to the same digests. Arrays come as addresses, all words are uint64,
+modulo 2**64. Nothing here may raise, or allocate: the compiled code stands alone, without numba.
 """
-
-import importlib
-from typing import Any
 
 import numpy as np
 
+from reversible.fingerprint.compiled import CELLS, FIELDS, PAIRS
+from reversible.fingerprint.kernels_memory import counts_at, flags_at, part, words_at
+from reversible.fingerprint.kernels_xxh3 import xxh3_128
 from reversible.fingerprint.mixing import GAMMA, M1, M2
 from reversible.fingerprint.sketch import SLICE_BITS, TABLES, TOP_SHIFT, TOPS
 
 _GAMMA, _M1, _M2 = np.uint64(GAMMA), np.uint64(M1), np.uint64(M2)
-_S30, _S27, _S31, _ZERO = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(0)
-_SLICE, _SLICE_MASK = np.uint64(SLICE_BITS), np.uint64((1 << SLICE_BITS) - 1)
-_TOP_BIT = np.uint64(63)
-_TOP, _TWO_SLICES = np.uint64(TOP_SHIFT), np.uint64(2 * SLICE_BITS)
-
-numba: Any = importlib.import_module("numba")  # not typed alike in all its versions
-_compiled: Any = numba.njit
-_part: Any = numba.njit(nogil=True)  # compiled within its callers only, so that their cache spares it
-_word, _row_of_words, _rows_of_words = numba.uint64, numba.uint64[::1], numba.uint64[:, ::1]
-_places = numba.types.Array(numba.int64, 1, "C", readonly=True)
-_rows_of_words_in = numba.types.Array(numba.uint64, 2, "A", readonly=True)
-_pair = numba.types.UniTuple(_word, 2)
+_S30, _S27, _S31, _TOP_BIT, _BITS = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(63), np.uint64(64)
+_ZERO, _ONE, _EIGHT, _TOPS = np.uint64(0), np.uint64(1), np.uint64(8), np.uint64(8 * TOPS)
+_TOP, _SLICE, _SLICE_MASK = np.uint64(TOP_SHIFT), np.uint64(SLICE_BITS), np.uint64((1 << SLICE_BITS) - 1)
 
 
-def _read(kind: Any, dimensions: int = 1, layout: str = "C") -> Any:
-    """An array that is only read: Arrow's memory may not be written."""
-    return numba.types.Array(kind, dimensions, layout, readonly=True)
-
-
-@_part
+@part
 def _mix(x):  # type: ignore[no-untyped-def]
     x = x + _GAMMA
     x = (x ^ (x >> _S30)) * _M1
@@ -40,113 +27,125 @@ def _mix(x):  # type: ignore[no-untyped-def]
     return x ^ (x >> _S31)
 
 
-@_compiled(
-    _pair(
-        _read(_word), _read(_word), _read(numba.boolean), _word, _word, _word, _word, _row_of_words, _row_of_words,
-        _row_of_words,
-    ),
-    cache=True, nogil=True,
-)  # fmt: skip
-def hash_words(low, high, null, seed0, seed1, null0, null1, cells, sums0, sums1):  # type: ignore[no-untyped-def]
-    """Cells of one column; `high` and `null` may be empty. Adds to the rows' sums, returns the column's."""
+@part
+def _column(about, start, rows, cells, width, sums0, sums1, keys, totals):  # type: ignore[no-untyped-def]
+    """Hash one column of a chunk of rows: cells to the images, both lanes onto the rows' sums, totals onto its own."""
+    form, first, second, third = about[0], about[2], about[3], about[4]
     total0 = total1 = _ZERO
-    wide, gaps = len(high) > 0, len(null) > 0
-    for n in range(len(low)):
-        one, two = _mix(low[n] + seed0), _mix(low[n] + seed1)
-        if wide and high[n] != _ZERO:
-            one, two = _mix(one ^ high[n]), _mix(two ^ high[n])
-        if gaps and null[n]:
-            one, two = null0, null1
-        cells[n] = one
-        sums0[n] += one
-        sums1[n] += two
-        total0 += one
-        total1 += two
-    return total0, total1
+    if form == CELLS:
+        lane0, lane1, index = words_at(first), words_at(second), counts_at(third)
+        for n in range(rows):
+            place = start + n
+            if third != 0:
+                place = index[place]
+            one, two = lane0[place], lane1[place]
+            cells[n * width] = one
+            sums0[n] += one
+            sums1[n] += two
+            total0 += one
+            total1 += two
+    else:
+        lows, highs, nulls = words_at(first), words_at(second), flags_at(third)
+        seed0, seed1, null0, null1 = np.uint64(about[5]), np.uint64(about[6]), np.uint64(about[7]), np.uint64(about[8])
+        for n in range(rows):
+            place = start + n
+            high = _ZERO
+            if form == PAIRS:
+                low = lows[2 * place]
+                high = lows[2 * place + 1] + (low >> _TOP_BIT)
+            else:
+                low = lows[place]
+                if second != 0:
+                    high = highs[place]
+            one, two = _mix(low + seed0), _mix(low + seed1)
+            if high != _ZERO:
+                one, two = _mix(one ^ high), _mix(two ^ high)
+            if third != 0 and nulls[place] != 0:
+                one, two = null0, null1
+            cells[n * width] = one
+            sums0[n] += one
+            sums1[n] += two
+            total0 += one
+            total1 += two
+    if about[1] != 0:
+        for n in range(rows):
+            keys[n] += cells[n * width]
+    totals[0] += total0
+    totals[1] += total1
 
 
-@_compiled(
-    _pair(_read(_word), _read(_word), _read(numba.int64), _row_of_words, _row_of_words, _row_of_words),
-    cache=True, nogil=True,
-)  # fmt: skip
-def look_up(table0, table1, index, cells, sums0, sums1):  # type: ignore[no-untyped-def]
-    """The same for a dictionary whose entries are hashed already."""
-    total0 = total1 = _ZERO
-    for n in range(len(index)):
-        one, two = table0[index[n]], table1[index[n]]
-        cells[n] = one
-        sums0[n] += one
-        sums1[n] += two
-        total0 += one
-        total1 += two
-    return total0, total1
+@part
+def _add_image(image, width, columns, key, size, sketch):  # type: ignore[no-untyped-def]
+    """Put the count and the top bytes into a row's image, and add it to its three cells."""
+    values = 1 + columns + key
+    image[0] = _ONE
+    field = 1
+    for top in range(1 + values, width):
+        packed, place = _ZERO, _ZERO
+        while place < _TOPS and field <= values:
+            packed |= image[field] >> _TOP << place
+            place += _EIGHT
+            field += 1
+        image[top] = packed
+    rest = image[1]
+    for table in range(TABLES):
+        cell = ((rest & _SLICE_MASK) * np.uint64(size) >> _SLICE) + np.uint64(table * size)
+        rest >>= _SLICE
+        sums = words_at(sketch + 8 * width * np.int64(cell))
+        for n in range(width):
+            sums[n] += image[n]
 
 
-@_compiled(numba.void(_rows_of_words), cache=True, nogil=True)
-def mix_rows(sums):  # type: ignore[no-untyped-def]
-    for lane in range(sums.shape[0]):
-        for n in range(sums.shape[1]):
-            sums[lane, n] = _mix(sums[lane, n])
+def add(  # type: ignore[no-untyped-def]
+    abouts, columns, keyed, rows, keys, key, bits, shift, size, width, chunk, scratch, all_totals, all_hashes,
+    all_counts, all_fine, coarse, sketch,
+):  # fmt: skip
+    """Add rows to all sums. Everything is an int64: an address or a number.
+
+    Args:
+        abouts: What the `columns` are, shape (columns, FIELDS). `keyed`: whether some of them are the key.
+        keys: Words of the key's columns for the sketch, shape (key, rows), two per column of the key.
+        bits, shift: Of the buckets, and from them to the coarse ones.
+        size, width: Cells in each of the sketch's three tables, 0 for no sketch; words of a cell and of a row's image.
+        chunk: Rows at a time. `scratch` has 3 + width words for each of them.
+        all_totals: Both lanes, of the rows and then of each column. Added to, as are `counts`, `fine` (buckets,),
+            `coarse` (coarse buckets, columns) and `sketch` (cells, width).
+        all_hashes: Takes the rows' hashes in lane 0, shape (rows,).
+    """
+    sums0, sums1, by = words_at(scratch), words_at(scratch + 8 * chunk), words_at(scratch + 16 * chunk)
+    images, key_words, totals = scratch + 24 * chunk, words_at(keys), words_at(all_totals)
+    hashes, counts, fine = words_at(all_hashes), words_at(all_counts), words_at(all_fine)
+    for start in range(0, rows, chunk):
+        some = min(chunk, rows - start)
+        for n in range(some):
+            sums0[n] = _ZERO
+            sums1[n] = _ZERO
+            by[n] = _ZERO
+        for c in range(columns):
+            _column(
+                counts_at(abouts + 8 * FIELDS * c), start, some, words_at(images + 8 * (2 + c)), width,
+                sums0, sums1, by, words_at(all_totals + 16 * (1 + c)),
+            )  # fmt: skip
+        for n in range(some):
+            row = _mix(sums0[n])
+            totals[0] += row
+            totals[1] += _mix(sums1[n])
+            hashes[start + n] = row
+            bucket = _ZERO
+            if bits != 0:
+                bucket = _mix(by[n] if keyed != 0 else row) >> (_BITS - np.uint64(bits))
+            counts[bucket] += _ONE
+            fine[bucket] += row
+            image = words_at(images + 8 * width * n)
+            group = words_at(coarse + 8 * columns * np.int64(bucket >> np.uint64(shift)))
+            for c in range(columns):
+                group[c] += image[2 + c]
+            if size != 0:
+                image[1] = row
+                for k in range(key):
+                    image[2 + columns + k] = key_words[k * rows + start + n]
+                _add_image(image, width, columns, key, size, sketch)
+    return rows
 
 
-@_part
-def _thrice(values, first, second, third, into):  # type: ignore[no-untyped-def]
-    for n in range(len(values)):
-        value = values[n]
-        into[first[n]] += value
-        into[second[n]] += value
-        into[third[n]] += value
-
-
-@_compiled(
-    numba.void(
-        _read(_word), _rows_of_words_in, _rows_of_words_in, _places, numba.int64, numba.int64[::1], _row_of_words,
-        _rows_of_words, _rows_of_words,
-    ),
-    cache=True, nogil=True,
-)  # fmt: skip
-def add(rows, cells, keys, at, shift, counts, fine, coarse, sketch):  # type: ignore[no-untyped-def]
-    """Add rows to the grids and the sketch, one field after the other: each field's sums stay in the nearest cache."""
-    for n in range(len(rows)):
-        counts[at[n]] += 1
-        fine[at[n]] += rows[n]
-    for c in range(len(cells)):
-        values, sums = cells[c], coarse[c]
-        for n in range(len(rows)):
-            sums[at[n] >> shift] += values[n]
-    if not sketch.shape[1]:
-        return
-    first, second, third = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
-    size = np.uint64(sketch.shape[1] // TABLES)
-    for n in range(len(rows)):
-        first[n] = (rows[n] & _SLICE_MASK) * size >> _SLICE
-        second[n] = ((rows[n] >> _SLICE & _SLICE_MASK) * size >> _SLICE) + size
-        third[n] = ((rows[n] >> _TWO_SLICES & _SLICE_MASK) * size >> _SLICE) + size + size
-    packed = np.ones(len(rows), np.uint64)
-    _thrice(packed, first, second, third, sketch[0])
-    field, last = 0, len(cells) + len(keys)
-    for field in range(last + 1):
-        values = rows if field == 0 else cells[field - 1] if field <= len(cells) else keys[field - 1 - len(cells)]
-        _thrice(values, first, second, third, sketch[1 + field])
-        place = np.uint64(8 * (field % TOPS))
-        for n in range(len(rows)):
-            kept = _ZERO if place == _ZERO else packed[n]
-            packed[n] = kept | values[n] >> _TOP << place
-        if field % TOPS == TOPS - 1 or field == last:
-            _thrice(packed, first, second, third, sketch[2 + last + field // TOPS])
-
-
-def split(pairs: Any) -> Any:
-    """The two words of 128-bit integers, shape (values, 2): the high one None where all fit in a signed 64 bits."""
-    low, high = np.empty(len(pairs), np.uint64), np.empty(len(pairs), np.uint64)
-    return low, high if _split(pairs, low, high) else None
-
-
-@_compiled(_word(_read(_word, 2), _row_of_words, _row_of_words), cache=True, nogil=True)
-def _split(pairs, low, high):  # type: ignore[no-untyped-def]
-    some = _ZERO
-    for n in range(len(pairs)):
-        low[n] = pairs[n, 0]
-        high[n] = pairs[n, 1] + (pairs[n, 0] >> _TOP_BIT)
-        some |= high[n]
-    return some
+LOOPS = {"add": (add, 18), "xxh3_128": (xxh3_128, 6)}  # name: loop, how many int64 it takes

@@ -33,8 +33,8 @@ def cells(encoded: Encoded, challenge: str, name: str, family: Family) -> list[W
     lanes = []
     for lane in range(LANES):
         one = cell(found.low, found.high, seed(challenge, name, family.seeded, lane))
-        for place, (kind, low, high) in found.odd.items():
-            one[place] = one_cell(low, high, seed(challenge, name, kind, lane))
+        for odd in found.odd:
+            one[odd.places] = cell(odd.low, odd.high, seed(challenge, name, odd.kind, lane))
         if found.null is not None:
             one[found.null] = one_cell(0, 0, seed(challenge, name, "null", lane))
         lanes.append(one)

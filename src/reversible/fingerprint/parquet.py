@@ -11,9 +11,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reversible.fingerprint.accumulator import Accumulator
 from reversible.fingerprint.families import family
 from reversible.fingerprint.plan import Cells, Column, Plan
-from reversible.fingerprint.sums import Accumulator, TableFingerprint
+from reversible.fingerprint.sums import TableFingerprint
 
 BATCH_ROWS = 1 << 14  # with numba loaded, 60 million rows then stay under 300 MiB
 

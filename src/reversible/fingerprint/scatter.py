@@ -5,18 +5,31 @@ Sums are modulo 2**64 throughout, so the order of additions never shows.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from reversible.fingerprint.families import parse
 from reversible.fingerprint.mixing import LANES, Counts, Words, cell, mix_into, one_cell, seed
 from reversible.fingerprint.plan import Column, Plan
 from reversible.fingerprint.sketch import TOP_SHIFT, TOPS, Layout, places
-from reversible.fingerprint.words import Encoded
+from reversible.fingerprint.words import Encoded, Odd, encode
 
 _BLOCK = 1 << 13  # words that stay in the processor's nearest cache through the passes of a mix
-_SCATTER = 1 << 16
 _RANGE = 1 << 13  # integers in a range up to this are hashed once each and looked up
+
+
+class Pieces(NamedTuple):
+    """What a state has summed. Shapes: `total` (2,), `columns` (columns, 2), `counts` and `fine` (buckets,), `coarse`
+    (coarse buckets, columns), `sketch` (cells, width)."""
+
+    total: Words
+    columns: Words
+    counts: Counts
+    fine: Words
+    coarse: Words
+    sketch: Words
 
 
 @dataclass(frozen=True)
@@ -36,9 +49,9 @@ class Seeds:
         )
         return cls(challenge, column, value, tuple(one_cell(0, 0, start) for start in null))
 
-    def odd(self, one: tuple[str, int, int], lane: int) -> np.uint64:
-        kind, low, high = one
-        return one_cell(low, high, seed(self.challenge, self.column.name, kind, lane))
+    def odd(self, values: Odd, lane: int) -> Words:
+        """Their cells, shape (values,)."""
+        return cell(values.low, values.high, seed(self.challenge, self.column.name, values.kind, lane))
 
 
 def hash_column(encoded: Encoded, seeds: Seeds, cells: Words, sums: Words) -> Words:
@@ -82,8 +95,8 @@ def hashed(encoded: Encoded, seeds: Seeds, lane: int) -> Words:
     for start in range(0, len(low), _BLOCK):
         end = start + _BLOCK
         cell(low[start:end], None if high is None else high[start:end], seeds.value[lane], out=found[start:end])
-    for place, one in encoded.odd.items():
-        found[place] = seeds.odd(one, lane)
+    for one in encoded.odd:
+        found[one.places] = seeds.odd(one, lane)
     if encoded.null is not None:
         found[encoded.null] = seeds.null[lane]
     return found
@@ -107,33 +120,53 @@ def buckets(plan: Plan, cells: Words, rows: Words) -> Words:
 
 
 class NumpySums:
-    """The grids and the sketch in the making; a field at a time, since `np.add.at` is fast on one dimension only."""
+    """All sums in the making; a field at a time, since `np.add.at` is fast on one dimension only."""
+
+    block_rows = 1 << 14
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self._families = [parse(column.family) for column in plan.columns]
+        self._seeds = [Seeds.of(plan.challenge, column) for column in plan.columns]
+        self._keys = plan.key_places if plan.sketch else ()
+        self._cells = np.empty((len(plan.columns), self.block_rows), np.uint64)
+        self._total = np.zeros(LANES, np.uint64)
+        self._columns = np.zeros((len(plan.columns), LANES), np.uint64)
         self._counts = np.zeros(plan.buckets, np.int64)
         self._fine = np.zeros(plan.buckets, np.uint64)
         self._coarse = np.zeros((len(plan.columns), plan.buckets >> plan.coarse_shift), np.uint64)
         self._sketch = np.zeros((Layout.of(plan).width, plan.sketch), np.uint64)
 
-    hash_column = staticmethod(hash_column)
-    mix_rows = staticmethod(mix_rows)
+    def add(self, block: Sequence[tuple[pa.Array, Odd | None]], rows: int) -> Words:
+        """Hash a block of rows and add it up. Its cells lie in one piece of memory that all blocks share."""
+        cells = self._cells[:, :rows]
+        sums = np.zeros((LANES, rows), np.uint64)
+        keys = np.empty((2 * len(self._keys), rows), np.uint64)
+        for n, (values, odd) in enumerate(block):
+            encoded = encode(values, self._families[n], self._plan.challenge).with_odd(odd)
+            self._columns[n] += hash_column(encoded, self._seeds[n], cells[n], sums)
+            if n in self._keys:
+                place = 2 * self._keys.index(n)
+                keys[place], keys[place + 1] = encoded.shown()
+        mix_rows(sums)
+        self._total += sums.sum(axis=1, dtype=np.uint64)
+        hashes: Words = sums[0]
+        self._scatter(buckets(self._plan, cells, hashes), hashes, cells, keys)
+        return hashes
 
-    def add(self, at: Words, rows: Words, cells: Words, keys: Words) -> None:
-        for start in range(0, len(rows), _SCATTER):
-            part = slice(start, start + _SCATTER)
-            bucket = at[part].astype(np.int64)
-            self._counts += np.bincount(bucket, minlength=self._plan.buckets)
-            np.add.at(self._fine, bucket, rows[part])
-            bucket >>= self._plan.coarse_shift
-            for n in range(len(cells)):
-                np.add.at(self._coarse[n], bucket, cells[n, part])
-            if self._plan.sketch:
-                self._add_images([rows[part], *cells[:, part], *keys[:, part]])
-
-    def grids(self) -> tuple[Counts, Words, Words, Words]:
+    def pieces(self) -> Pieces:
         coarse, sketch = (np.ascontiguousarray(one.T) for one in (self._coarse, self._sketch))
-        return self._counts, self._fine, coarse, sketch
+        return Pieces(self._total, self._columns, self._counts, self._fine, coarse, sketch)
+
+    def _scatter(self, at: Words, rows: Words, cells: Words, keys: Words) -> None:
+        bucket = at.astype(np.int64)
+        self._counts += np.bincount(bucket, minlength=self._plan.buckets)
+        np.add.at(self._fine, bucket, rows)
+        bucket >>= self._plan.coarse_shift
+        for n in range(len(cells)):
+            np.add.at(self._coarse[n], bucket, cells[n])
+        if self._plan.sketch:
+            self._add_images([rows, *cells, *keys])
 
     def _add_images(self, values: Sequence[Words]) -> None:
         tops = np.zeros((len(self._sketch) - 1 - len(values), len(values[0])), np.uint64)

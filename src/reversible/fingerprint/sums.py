@@ -4,23 +4,19 @@ Sums, never XOR: duplicated rows and uniform shifts do not cancel. Sums add: par
 any number of machines.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 
-from reversible.fingerprint import accelerator, scatter
-from reversible.fingerprint.families import Family, parse
-from reversible.fingerprint.mixing import LANES, Counts, Words, mix
-from reversible.fingerprint.plan import Cells, Column, Plan
+from reversible.fingerprint.mixing import LANES, Counts, Words
+from reversible.fingerprint.plan import Plan
 from reversible.fingerprint.sketch import Sketch
-from reversible.fingerprint.words import Encoded, encode, text_words
 
 _GRIDS = ("counts", "sums", "coarse")
-_BLOCK_ROWS = 1 << 14  # rows whose hashes are made and added up at a time
 
 
 @dataclass(frozen=True)
@@ -134,152 +130,6 @@ class TableFingerprint:
             head = np.concatenate([np.array([self.rows, lane[1]], np.uint64), self.columns[:, 0]])
             if (per_table[:, : len(head)] != head).any():
                 raise ValueError("the fingerprint's sketch does not add up to its sums")
-
-
-class Accumulator:
-    """Adds batches up in place: what `fingerprint` does, for a caller who has them one by one.
-
-    Args:
-        plan: What both sides agreed on.
-        engine: The code that adds up; every one gives the same sums.
-    """
-
-    def __init__(self, plan: Plan, engine: accelerator.Choice = "auto") -> None:
-        self.plan = plan
-        self._engine = engine
-        self._states: dict[str, accelerator.Sums] = {}
-        self._seeds = [scatter.Seeds.of(plan.challenge, column) for column in plan.columns]
-        self._families = [parse(column.family) for column in plan.columns]
-        self._keys = plan.key_places if plan.sketch else ()
-        self._cells = np.empty((len(plan.columns), _BLOCK_ROWS), np.uint64)
-        self._rows = 0
-        self._total = np.zeros(LANES, np.uint64)
-        self._columns = np.zeros((len(plan.columns), LANES), np.uint64)
-
-    def add(self, batch: Mapping[str, Cells], rows: int | None = None) -> Words:
-        """Add a batch, which maps every column of the plan to its cells. `rows` is needed when there is no column.
-
-        Returns:
-            The rows' hashes in lane 0, shape (rows,): equal rows, equal hashes.
-
-        Raises:
-            ValueError: a column has another length, or values of another family.
-        """
-        if rows is None:
-            rows = len(next(iter(batch.values())).values)
-        columns = [batch[column.name] for column in self.plan.columns]
-        for column, cells in zip(self.plan.columns, columns, strict=True):
-            if len(cells.values) != rows:
-                raise ValueError(f"column {column.name} has {len(cells.values)} values in a batch of {rows} rows")
-        state = self._state((self._rows + rows) * len(columns))
-        hashes = np.empty(rows, np.uint64)
-        for start in range(0, rows, _BLOCK_ROWS):
-            count = min(_BLOCK_ROWS, rows - start)
-            block = [_cut(cells, start, count) for cells in columns]
-            hashes[start : start + count] = self._add(state, block, count)
-        self._rows += rows
-        return hashes
-
-    def result(self) -> TableFingerprint:
-        """The fingerprint of all batches so far."""
-        empty: TableFingerprint = TableFingerprint.empty(self.plan)
-        sketch = empty.sketch.words if empty.sketch else np.zeros((0, 0), np.uint64)
-        for state in self._states.values():
-            counts, sums, coarse, cells = state.grids()
-            empty.counts[:] += counts
-            empty.sums[:] += sums
-            empty.coarse[:] += coarse
-            if empty.sketch:
-                sketch += cells
-        return replace(empty, rows=self._rows, total=self._total.copy(), columns=self._columns.copy())
-
-    def _add(self, state: accelerator.Sums, block: Sequence[Cells], rows: int) -> Words:
-        """Hash a block of rows and add it up. Its cells lie in one piece of memory that all blocks share."""
-        cells = self._cells[:, :rows]
-        sums = np.zeros((LANES, rows), np.uint64)
-        keys = np.empty((2 * len(self._keys), rows), np.uint64)
-        for n, one in enumerate(block):
-            encoded = encoded_cells(one, self._families[n], self.plan.challenge)
-            self._columns[n] += state.hash_column(encoded, self._seeds[n], cells[n], sums)
-            if n in self._keys:
-                place = 2 * self._keys.index(n)
-                keys[place], keys[place + 1] = encoded.shown()
-        state.mix_rows(sums)
-        self._total += sums.sum(axis=1, dtype=np.uint64)
-        hashes: Words = sums[0]
-        state.add(scatter.buckets(self.plan, cells, hashes), hashes, cells, keys)
-        return hashes
-
-    def _state(self, cells: int) -> accelerator.Sums:
-        name = accelerator.choose(self.plan, cells, self._engine)
-        if name not in self._states:
-            self._states[name] = accelerator.sums(self.plan, name)
-        return self._states[name]
-
-
-def fingerprint(
-    plan: Plan, batches: Iterable[Mapping[str, Cells]], rows: Iterable[int] | None = None
-) -> TableFingerprint:
-    """The sum over the batches; each maps every column of the plan to its cells.
-
-    Args:
-        plan: What both sides agreed on.
-        batches: The cells of each batch, by column name.
-        rows: The rows of each batch, needed only when there are no columns.
-    """
-    found = Accumulator(plan)
-    if rows is None:
-        for batch in batches:
-            found.add(batch)
-    else:
-        for batch, count in zip(batches, rows, strict=True):
-            found.add(batch, count)
-    return found.result()
-
-
-def encoded_cells(cells: Cells, family: Family, challenge: str) -> Encoded:
-    """The words of a column's cells, exceptions put in their places."""
-    encoded = encode(cells.values, family, challenge)
-    if not cells.exceptions:
-        return encoded
-    encoded = encoded.expanded()
-    odd = {row: ("exception", *text_words(text, challenge)) for row, text in cells.exceptions.items()}
-    null = None if encoded.null is None else encoded.null.copy()
-    if null is not None:
-        null[list(odd)] = False
-    return Encoded(encoded.low, encoded.high, null, {**encoded.odd, **odd})
-
-
-def cell_hashes(challenge: str, column: Column, cells: Cells) -> Words:
-    """One hash per cell and lane, shape (2, rows)."""
-    encoded = encoded_cells(cells, parse(column.family), challenge)
-    found = np.empty((LANES, len(cells.values)), np.uint64)
-    sums = np.zeros_like(found)
-    scatter.hash_column(encoded, scatter.Seeds.of(challenge, column), found[0], sums)
-    return sums
-
-
-def row_hashes(challenge: str, columns: Sequence[tuple[Column, Cells]]) -> Words:
-    """One 64-bit hash per row over these columns, whose order does not count: equal rows, equal hashes."""
-    total = np.zeros(len(columns[0][1].values), np.uint64)
-    for column, cells in columns:
-        total += cell_hashes(challenge, column, cells)[0]
-    return mix(total)
-
-
-def bucket_of_rows(plan: Plan, batch: Mapping[str, Cells]) -> Words:
-    """The bucket of each row of a batch that has all columns of the plan."""
-    if not plan.columns:
-        return np.zeros(0, np.uint64)
-    cells = np.stack([cell_hashes(plan.challenge, one, batch[one.name])[0] for one in plan.columns])
-    return scatter.buckets(plan, cells, mix(cells.sum(axis=0, dtype=np.uint64)))
-
-
-def _cut(cells: Cells, start: int, count: int) -> Cells:
-    if start == 0 and count == len(cells.values):
-        return cells
-    odd = {row - start: text for row, text in cells.exceptions.items() if start <= row < start + count}
-    return Cells(cells.values.slice(start, count), odd)
 
 
 def _stored(table: pa.Table, name: str, kind: pa.DataType) -> Any:

@@ -1,9 +1,11 @@
 """What are the two words of a text or of bytes? XXH3-128, seeded; three ways to it, one result.
 
-One by one through `xxhash`; many at once through numba's loops where they are loaded, or through polars-hash where it
-is installed (extra `fast`).
+One by one through `xxhash`; many at once through our compiled loops, or through polars-hash (extra `fast`), where
+somebody found them worth loading.
 """
 
+import importlib
+import importlib.util
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
@@ -12,11 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from reversible.fingerprint import loading
+from reversible.fingerprint import compiled
 from reversible.fingerprint.mixing import Words
 
 _WORD = (1 << 64) - 1
-_MANY = 1 << 14  # values in a batch from which loading polars is worth it
 _PROBES = (b"", b"a", b"sixteen bytes 16", b"x" * 17, b"y" * 129, b"z" * 241, b"w" * 1025)
 
 Hasher = Callable[[pa.Array, int], tuple[Words, Words]]
@@ -30,9 +31,9 @@ def hash_one(data: bytes, seed: int) -> tuple[int, int]:
 
 def hash_values(values: pa.Array, seed: int) -> tuple[Words, Words]:
     """The words of each text or binary value of a plain array; what stands for a NULL counts for nothing."""
-    if loading.loaded_kernels() is not None:
-        return by_numba(values, seed)
-    hasher = polars_hasher() if len(values) >= _MANY else None
+    if compiled.loaded() is not None:
+        return by_loops(values, seed)
+    hasher = polars_hasher() if polars_hasher.cache_info().currsize else None
     return (hasher or by_xxhash)(values, seed)
 
 
@@ -44,15 +45,13 @@ def by_xxhash(values: pa.Array, seed: int) -> tuple[Words, Words]:
     return (low[at], high[at]) if len(low) else (np.zeros(len(values), np.uint64), np.zeros(len(values), np.uint64))
 
 
-def by_numba(values: pa.Array, seed: int) -> tuple[Words, Words]:
-    """Up to 128 bytes by our own loop, longer values one by one.
+def by_loops(values: pa.Array, seed: int) -> tuple[Words, Words]:
+    """Up to 128 bytes by our own compiled loop, longer values one by one.
 
     Raises:
-        ModuleNotFoundError: there is no numba, or no safe place for its cache.
+        ModuleNotFoundError: there is no numba, or no safe place for its machine code.
     """
-    loops = loading.kernels()
-    if loops is None:
-        raise ModuleNotFoundError("numba is not installed (extra `fast`), or has no folder that only we may write")
+    loops = compiled.needed()
     if not (pa.types.is_string(values.type) or pa.types.is_binary(values.type)):
         values = values.cast(pa.large_binary())
     low, high = np.zeros(len(values), np.uint64), np.zeros(len(values), np.uint64)
@@ -63,8 +62,10 @@ def by_numba(values: pa.Array, seed: int) -> tuple[Words, Words]:
     start = values.offset * np.dtype(width).itemsize
     offsets = np.frombuffer(places, width, len(values) + 1, start).astype(np.int64)
     octets = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8)
-    if loops[1].xxh3_128(octets, offsets, np.uint64(seed), low, high):
-        for n in np.flatnonzero(np.diff(offsets) > loops[1].MOST):
+    if loops.xxh3_128(
+        *(one.ctypes.data for one in (octets, offsets)), len(values), seed, low.ctypes.data, high.ctypes.data
+    ):
+        for n in np.flatnonzero(np.diff(offsets) > compiled.SHORT):
             low[n], high[n] = hash_one(octets[offsets[n] : offsets[n + 1]].tobytes(), seed)
     return low, high
 
@@ -72,10 +73,9 @@ def by_numba(values: pa.Array, seed: int) -> tuple[Words, Words]:
 @lru_cache(maxsize=1)
 def polars_hasher() -> Hasher | None:
     """polars-hash, when it is installed and gives what `xxhash` gives."""
-    found = loading.polars()
-    if found is None:
+    if importlib.util.find_spec("polars_hash") is None:
         return None
-    polars, polars_hash = found
+    polars, polars_hash = (importlib.import_module(name) for name in ("polars", "polars_hash"))
 
     def hash_many(values: pa.Array, seed: int) -> tuple[Words, Words]:
         series = polars.from_arrow(values.cast(pa.large_binary()))

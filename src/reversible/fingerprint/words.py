@@ -1,7 +1,7 @@
 """What are the canonical words of a value, whatever stores it? See docs/fingerprint.md, section 2."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reversible.fingerprint import families, loading, mixing, texts
+from reversible.fingerprint import families, mixing, texts
 from reversible.fingerprint.families import Family
 from reversible.fingerprint.mixing import Words
 
@@ -21,18 +21,51 @@ _US_PER = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
 @dataclass(frozen=True)
+class Odd:
+    """Values outside their family's usual form, all of one kind: where they stand, and their words; shape (values,)."""
+
+    kind: str
+    places: npt.NDArray[np.int64]
+    low: Words
+    high: Words
+
+    @classmethod
+    def of_texts(cls, texts_by_place: Mapping[int, str], challenge: str) -> "Odd":
+        """What the source wrote where the typed column cannot hold the value."""
+        found = pa.array(texts_by_place.values(), pa.string())
+        places = np.fromiter(texts_by_place.keys(), np.int64, len(texts_by_place))
+        return cls("exception", places, *texts.hash_values(found, mixing.bytes_seed(challenge)))
+
+    @classmethod
+    def wide(cls, integers: Mapping[int, int], challenge: str) -> "Odd":
+        """Integers beyond 128 bits: the hash of their shortest two's complement, big-endian."""
+        found = pa.array([_shortest_bytes(one) for one in integers.values()], pa.binary())
+        places = np.fromiter(integers.keys(), np.int64, len(integers))
+        return cls("wide", places, *texts.hash_values(found, mixing.bytes_seed(challenge)))
+
+    def chosen(self, which: npt.NDArray[Any]) -> "Odd":
+        """Those that this mask or index names."""
+        return Odd(self.kind, self.places[which], self.low[which], self.high[which])
+
+    def cut(self, start: int, count: int) -> "Odd":
+        """Those among so many values, numbered from there."""
+        inside = self.chosen((self.places >= start) & (self.places < start + count))
+        return Odd(inside.kind, inside.places - start, inside.low, inside.high)
+
+
+@dataclass(frozen=True)
 class Encoded:
     """The words of the values of an array, shape (values,) each.
 
-    `high` None means 0 everywhere; `null` None means no NULL; what stands for a NULL counts for nothing. `odd` maps
-    places to (kind, low, high) for values outside their family's usual form. With `index`, the words are a
+    `high` None means 0 everywhere; `null` None means no NULL; what stands for a NULL counts for nothing. `odd` holds
+    the values outside their family's usual form; of two at one place the later counts. With `index`, the words are a
     dictionary's and `index` says which entry each value is.
     """
 
     low: Words
     high: Words | None = None
     null: npt.NDArray[np.bool_] | None = None
-    odd: Mapping[int, tuple[str, int, int]] = field(default_factory=dict)
+    odd: tuple[Odd, ...] = ()
     index: npt.NDArray[np.int64] | None = None
 
     def expanded(self) -> "Encoded":
@@ -40,11 +73,24 @@ class Encoded:
         if self.index is None:
             return self
         at = self.index
-        odd: dict[int, tuple[str, int, int]] = {}
-        for place, one in self.odd.items():
-            odd.update(dict.fromkeys(map(int, np.flatnonzero(at == place)), one))
+        odd = []
+        for one in self.odd:
+            entry = np.full(len(self.low), -1, np.int64)  # which odd one each entry of the dictionary is
+            entry[one.places] = np.arange(len(one.places))
+            rows = np.flatnonzero(entry[at] >= 0)
+            odd.append(replace(one.chosen(entry[at[rows]]), places=rows))
         high, null = (None if one is None else one[at] for one in (self.high, self.null))
-        return Encoded(self.low[at], high, null, odd)  # type: ignore[arg-type]  # null stays an array of bool
+        return Encoded(self.low[at], high, null, tuple(odd))  # type: ignore[arg-type]  # null stays an array of bool
+
+    def with_odd(self, one: Odd | None) -> "Encoded":
+        """The same with these values put in their places, NULL before or not."""
+        if one is None or not len(one.places):
+            return self
+        full = self.expanded()
+        null = None if full.null is None else full.null.copy()
+        if null is not None:
+            null[one.places] = False
+        return Encoded(full.low, full.high, null, (*full.odd, one))
 
     def shown(self) -> tuple[Words, Words]:
         """Both words of every value, without a dictionary: 0 and 0 for NULL."""
@@ -55,8 +101,8 @@ class Encoded:
         if full.null is None and not full.odd:
             return full.low, high
         low = full.low.copy()
-        for place, (_, one, other) in full.odd.items():
-            low[place], high[place] = one, other
+        for one in full.odd:
+            low[one.places], high[one.places] = one.low, one.high
         if full.null is not None:
             low[full.null] = high[full.null] = 0
         return low, high
@@ -76,7 +122,7 @@ def encode(values: pa.Array, family: Family, challenge: str) -> Encoded:
     values = plain(values)
     if pa.types.is_dictionary(values.type):
         return _of_dictionary(values, family, challenge)
-    null = _nulls(values)
+    null = nulls(values)
     if pa.types.is_null(values.type):
         return Encoded(np.zeros(len(values), np.uint64), None, np.ones(len(values), np.bool_))
     if family.kind in ("list", "map", "struct"):
@@ -87,13 +133,8 @@ def encode(values: pa.Array, family: Family, challenge: str) -> Encoded:
     if families.parse(families.family(values.type)).kind not in _ACCEPTS.get(family.kind, (family.kind,)):
         raise ValueError(f"{values.type} is not of the family {family.text}")
     found = _ENCODERS[family.kind](values, family, challenge)
-    odd = found.odd if null is None else {place: one for place, one in found.odd.items() if not null[place]}
+    odd = found.odd if null is None else tuple(one.chosen(~null[one.places]) for one in found.odd)
     return Encoded(found.low, found.high, null, odd)
-
-
-def text_words(text: str, challenge: str) -> tuple[int, int]:
-    """The words of one text, as of an exception."""
-    return texts.hash_one(text.encode(), mixing.bytes_seed(challenge))
 
 
 def plain(values: pa.Array) -> pa.Array:
@@ -117,7 +158,8 @@ def raw(values: pa.Array, dtype: str, per_value: int = 1) -> npt.NDArray[Any]:
     return np.frombuffer(buffer, dtype, count, values.offset * per_value * np.dtype(dtype).itemsize)
 
 
-def _nulls(values: pa.Array) -> npt.NDArray[np.bool_] | None:
+def nulls(values: pa.Array) -> npt.NDArray[np.bool_] | None:
+    """Which values are NULL; None where none is."""
     return np.asarray(values.is_null().to_numpy(zero_copy_only=False), np.bool_) if values.null_count else None
 
 
@@ -126,7 +168,7 @@ def _of_dictionary(values: pa.DictionaryArray, family: Family, challenge: str) -
     entries = encode(values.dictionary, family, challenge).expanded()
     width = values.indices.type.bit_width // 8
     at = raw(values.indices, f"<{'u' if pa.types.is_unsigned_integer(values.indices.type) else 'i'}{width}")
-    null = _nulls(values)
+    null = nulls(values)
     if null is None and len(entries.low):
         return Encoded(entries.low, entries.high, entries.null, entries.odd, at.astype(np.int64))
     one_more = len(entries.low)  # an entry of our own that stands for NULL
@@ -147,8 +189,8 @@ def _integers(values: pa.Array, family: Family, challenge: str) -> Encoded:
     kind = "u" if pa.types.is_unsigned_integer(values.type) else "i"
     whole = raw(values, f"<{kind}{values.type.bit_width // 8}")
     if kind == "i":
-        return Encoded(whole.astype(np.int64).view(np.uint64))
-    low = whole.astype(np.uint64)
+        return Encoded(whole.astype(np.int64, copy=False).view(np.uint64))
+    low = whole.astype(np.uint64, copy=False)
     return Encoded(low, low >> _TOP if values.type.bit_width == 64 else None)
 
 
@@ -161,25 +203,23 @@ def _decimals(values: pa.Array, family: Family, challenge: str) -> Encoded:
         return _rescaled(values, family, challenge)
     width = values.type.bit_width
     if width < 128:
-        return Encoded(raw(values, f"<i{width // 8}").astype(np.int64).view(np.uint64))
+        return Encoded(raw(values, f"<i{width // 8}").astype(np.int64, copy=False).view(np.uint64))
     parts = raw(values, "<u8", width // 64).reshape(-1, width // 64)
-    loops = loading.loaded_kernels()
-    if loops is not None and width == 128:
-        return Encoded(*loops[0].split(parts))
     low = np.ascontiguousarray(parts[:, 0])
     high = (low >> _TOP) + parts[:, 1]
-    odd: dict[int, tuple[str, int, int]] = {}
+    odd = {}
     if width == 256:
         sign = (parts[:, 1].astype(np.int64) >> 63).astype(np.uint64)
         for place in np.flatnonzero((parts[:, 2] != sign) | (parts[:, 3] != sign)):
-            odd[int(place)] = _wide(int.from_bytes(parts[place].tobytes(), "little", signed=True), challenge)
-    return Encoded(low, high if high.any() else None, None, odd)
+            odd[int(place)] = int.from_bytes(parts[place].tobytes(), "little", signed=True)
+    return Encoded(low, high if high.any() else None, None, (Odd.wide(odd, challenge),) if odd else ())
 
 
 def _rescaled(values: pa.Array, family: Family, challenge: str) -> Encoded:
     """Decimals of another scale, exactly: a value with more digits than the family has is set aside as text."""
     low, high = np.zeros(len(values), np.uint64), np.zeros(len(values), np.uint64)
-    odd: dict[int, tuple[str, int, int]] = {}
+    wide: dict[int, int] = {}
+    longer: dict[int, str] = {}
     for place, value in enumerate(values.to_pylist()):
         if value is None:
             continue
@@ -189,7 +229,7 @@ def _rescaled(values: pa.Array, family: Family, challenge: str) -> Encoded:
         if shift >= 0:
             whole *= 10**shift
         elif whole % 10**-shift:
-            odd[place] = ("exception", *text_words(_shortest(value), challenge))
+            longer[place] = _shortest(value)
             continue
         else:
             whole //= 10**-shift
@@ -197,7 +237,8 @@ def _rescaled(values: pa.Array, family: Family, challenge: str) -> Encoded:
             low[place] = whole & 0xFFFF_FFFF_FFFF_FFFF
             high[place] = ((whole >> 64) + (whole >> 63 & 1)) & 0xFFFF_FFFF_FFFF_FFFF
         else:
-            odd[place] = _wide(whole, challenge)
+            wide[place] = whole
+    odd = (Odd.wide(wide, challenge), Odd.of_texts(longer, challenge)) if wide or longer else ()
     return Encoded(low, high if high.any() else None, None, odd)
 
 
@@ -207,14 +248,13 @@ def _shortest(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _wide(whole: int, challenge: str) -> tuple[str, int, int]:
-    """An integer beyond 128 bits: the hash of its shortest two's complement, big-endian."""
+def _shortest_bytes(whole: int) -> bytes:
     size = ((whole if whole >= 0 else ~whole).bit_length() + 8) // 8
-    return ("wide", *texts.hash_one(whole.to_bytes(size, "big", signed=True), mixing.bytes_seed(challenge)))
+    return whole.to_bytes(size, "big", signed=True)
 
 
 def _floats(values: pa.Array, family: Family, challenge: str) -> Encoded:
-    floats = raw(values, f"<f{values.type.bit_width // 8}").astype(np.float64)
+    floats = raw(values, f"<f{values.type.bit_width // 8}").astype(np.float64, copy=False)
     bits = floats.view(np.uint64)
     nan = np.isnan(floats)
     return Encoded(np.where(nan, _NAN_BITS, bits) if nan.any() else bits)
@@ -226,7 +266,7 @@ def _booleans(values: pa.Array, family: Family, challenge: str) -> Encoded:
 
 def _dates(values: pa.Array, family: Family, challenge: str) -> Encoded:
     if pa.types.is_date32(values.type):
-        return Encoded(raw(values, "<i4").astype(np.int64).view(np.uint64))
+        return Encoded(raw(values, "<i4").astype(np.int64, copy=False).view(np.uint64))
     days, rest = np.divmod(raw(values, "<i8"), _MS_PER_DAY)
     return Encoded(days.view(np.uint64), rest.view(np.uint64) if rest.any() else None)
 
@@ -234,15 +274,16 @@ def _dates(values: pa.Array, family: Family, challenge: str) -> Encoded:
 def _moments(values: pa.Array, family: Family, challenge: str) -> Encoded:
     """Times, timestamps, durations: whole microseconds, and the nanoseconds left over (0 to 999)."""
     unit = values.type.unit
-    ticks = raw(values, f"<i{values.type.bit_width // 8}").astype(np.int64)
+    ticks = raw(values, f"<i{values.type.bit_width // 8}").astype(np.int64, copy=False)
     if unit == "ns":
         whole, rest = np.divmod(ticks, 1000)
         return Encoded(whole.view(np.uint64), rest.view(np.uint64) if rest.any() else None)
     factor = _US_PER[unit]
     most = ((1 << 63) - 1) // factor
     beyond = np.flatnonzero((ticks > most) | (ticks < -most)) if factor > 1 else ()
-    odd = {int(place): _wide(int(ticks[place]) * factor, challenge) for place in beyond}
-    return Encoded((ticks * np.int64(factor)).view(np.uint64), None, None, odd)
+    odd = {int(place): int(ticks[place]) * factor for place in beyond}
+    low = (ticks if factor == 1 else ticks * np.int64(factor)).view(np.uint64)
+    return Encoded(low, None, None, (Odd.wide(odd, challenge),) if odd else ())
 
 
 def _intervals(values: pa.Array, family: Family, challenge: str) -> Encoded:
