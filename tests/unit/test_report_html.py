@@ -244,6 +244,28 @@ def test_page_one_answers_the_seven_questions_in_order(pages: Any, lang: str) ->
     }[lang]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("untested", "tone", "said"),
+    [
+        (0, "held", "nothing blocking is left untested"),
+        (2, "open", "2 blocking clauses need more than this run can show"),
+    ],
+)
+def test_page_one_is_green_only_when_no_blocking_clause_is_left_open(untested: int, tone: str, said: str) -> None:
+    """Status 0 speaks of this level alone: a bank that sees green above an untested blocking clause is misled."""
+    documents = samples.good()
+    blocking = [one for one in documents.verdicts["clauses"] if one["severity"] == "blocking"]
+    for place, clause in enumerate(blocking):
+        clause["verdict"] = "NOT_TESTED" if place < untested else "PROVEN"
+
+    changed = dataclasses.replace(documents, verdicts={**documents.verdicts, "exit_status": 0})
+
+    headline = re.search(r'class="headline t-(\w+)">([^<]*)<', render(changed, "en").decode())
+    assert headline is not None
+    assert headline[1] == tone
+    assert said in headline[2].replace("\u00a0", " ")
+
+
 def test_what_a_document_does_not_hold_is_said_and_never_left_out(pages: Any) -> None:
     words = Page(pages["poor", "en"]).words
 

@@ -62,7 +62,7 @@ def page_one(about: Material) -> PageOne:
             (tr.text("Run"), about.recorded(about.run.get("run_id"))),
             (tr.text("Finished"), about.moment(about.run.get("finished_at"))),
         ),
-        tone={0: "held", 1: "failed"}.get(about.verdicts.get("exit_status", 3), "open"),
+        tone=_tone(about),
         headline=_headline(about),
         level=level,
         level_means=about.words.level(level),
@@ -83,12 +83,32 @@ def page_one(about: Material) -> PageOne:
     )
 
 
+def _tone(about: Material) -> str:
+    """Green ("held") takes more than status 0: a blocking clause that this level cannot test is not held."""
+    status = about.verdicts.get("exit_status", 3)
+    if status == 0 and _blocking_untested(about):
+        return "open"
+    return {0: "held", 1: "failed"}.get(status, "open")
+
+
+def _blocking_untested(about: Material) -> int:
+    """Blocking clauses that apply and have no verdict of their own, at whatever level that would take."""
+    return sum(
+        clause.get("severity") == "blocking" and clause["verdict"] in ("NOT_TESTED", "DOCUMENT_NEEDED")
+        for clause in about.clauses
+    )
+
+
 def _headline(about: Material) -> str:
     by_verdict = Counter(clause["verdict"] for clause in about.clauses)
     if by_verdict["FAILED"]:
         return about.tr.text("Measured: {n} clauses do not hold", n=by_verdict["FAILED"])
+    if about.verdicts.get("exit_status") == 0 and (open_ones := _blocking_untested(about)):
+        return about.tr.text(
+            "Measured: no clause fails; {n} blocking clauses need more than this run can show", n=open_ones
+        )
     if about.verdicts.get("exit_status") == 0:
-        return about.tr.text("Measured: no clause fails, and nothing blocking is left untested at this level")
+        return about.tr.text("Measured: no clause fails, and nothing blocking is left untested")
     if by_verdict["PROVEN"] or by_verdict["PARTIAL"]:
         return about.tr.text("Measured: no clause fails, but not everything required was tested")
     return about.tr.text("Nothing that was measured proves a clause")
