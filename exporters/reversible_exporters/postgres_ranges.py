@@ -154,8 +154,9 @@ def shape(session: Session, table: Table, columns: Sequence[Column]) -> str:
 
 
 _SHAPE = (
-    "SELECT system_identifier::text, timeline_id, (SELECT oid::bigint FROM pg_database WHERE datname ="
-    " current_database()) FROM pg_control_system(), pg_control_checkpoint()",
+    # A server that was started anew may have been put back to an earlier state, and gives out the same numbers again.
+    "SELECT pg_postmaster_start_time()::text, system_identifier::text, timeline_id, (SELECT oid::bigint FROM"
+    " pg_database WHERE datname = current_database()) FROM pg_control_system(), pg_control_checkpoint()",
     "SELECT attnum, attname, atttypid::bigint, atttypmod, attmissingval::text FROM pg_attribute"
     " WHERE attrelid = %(table)s AND attnum > 0 ORDER BY attnum",
     # All of them: an enum may lie below a domain.
@@ -163,11 +164,15 @@ _SHAPE = (
 )
 
 
-def origin(session: Session, one: Range, rows: int, form: str) -> dict[str, Any]:
-    """What must still hold for this range's file to stand."""
+def origin(session: Session, one: Range, rows: int, form: str, *, on_disk: bool) -> dict[str, Any]:
+    """What must still hold for this range's file to stand; `on_disk`: that no crash can lose what the snapshot saw."""
+    return {**_identity(one, rows, form), "older_than": session.oldest, "on_disk": on_disk}
+
+
+def _identity(one: Range, rows: int, form: str) -> dict[str, Any]:
     return {
         "relation": one.oid, "filenode": one.filenode, "first_block": one.first, "end_block": one.end, "rows": rows,
-        "shape": form, "older_than": session.oldest,
+        "shape": form,
     }  # fmt: skip
 
 
@@ -178,7 +183,8 @@ def stands(session: Session, one: Range, known: dict[str, Any], *, form: str) ->
     was not deleted since; when there are as many of them as were read, no row is gone either. Transactions that were
     running then count as changes, and so does an xmin that a wrapped counter makes ambiguous: the range is read again.
     """
-    same = {**origin(session, one, known["rows"], form), "older_than": known["older_than"]} == known
+    sound = {"older_than": known["older_than"], "on_disk": True}
+    same = {**_identity(one, known["rows"], form), **sound} == known
     if not same or not form or not one.filenode or not 0 <= session.newest - known["older_than"] < _XID_SPACE // 2:
         return False
     count, old = session.rows(

@@ -1,6 +1,7 @@
 """How is a PostgreSQL server read, and only read, as it stood at one moment?"""
 
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
@@ -30,6 +31,9 @@ _SETTINGS = {
     "jit": "off",
     "xmloption": "content",
 }
+
+_FLUSH_TIMEOUT_S = 1.0  # the log writer's turn comes within 0.6 s, unless wal_writer_delay was raised
+_PAGE_HEADER, _SEGMENT_HEADER = 24, 40  # XLogPageHeaderData, XLogLongPageHeaderData: src/include/access/xlog_internal.h
 
 
 class Session:
@@ -67,6 +71,8 @@ class Session:
             self.oldest, self.newest, self.block_bytes,
         ) = row  # fmt: skip
         self.major = number // 10_000
+        self._on_disk = self._waited = False
+        self._log_end = self._log_positions()[0]  # after the snapshot, before our reading adds to the log
 
     @classmethod
     def open(
@@ -111,6 +117,35 @@ class Session:
         except BaseException:
             self._roll_back()
             raise
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether what the snapshot shows outlives a crash of the server.
+
+        With synchronous_commit = off a commit is seen before it is on disk; a crash then loses it and gives its number
+        to another transaction. Each transaction that ended before the snapshot has its record in the log by now, so
+        they are safe once the log is on disk up to here. A standby shows nothing that is not. Waits at most a second,
+        once.
+        """
+        deadline = time.monotonic() + (0.0 if self._waited else _FLUSH_TIMEOUT_S)
+        while not self._on_disk:
+            self._on_disk = self._log_positions()[1] >= self._log_end
+            if self._on_disk or time.monotonic() > deadline:
+                break
+            time.sleep(_FLUSH_TIMEOUT_S / 20)
+        self._waited = True
+        return self._on_disk
+
+    def _log_positions(self) -> tuple[int, int]:
+        """Where the write-ahead log ends, and up to where it is on disk, in bytes from its beginning."""
+        if self.rows("SELECT pg_is_in_recovery()")[0][0]:
+            return 0, 0
+        end, flushed, page, segment = self.rows(
+            "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint, (pg_current_wal_flush_lsn() - '0/0')::bigint,"
+            " current_setting('wal_block_size')::int, pg_size_bytes(current_setting('wal_segment_size'))"
+        )[0]
+        header = _SEGMENT_HEADER if end % segment == _SEGMENT_HEADER else _PAGE_HEADER
+        return end - header if end % page == header else end, flushed  # nothing is on this page yet
 
     @property
     def alive(self) -> bool:

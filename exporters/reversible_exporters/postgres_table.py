@@ -39,7 +39,8 @@ def export(pool: Pool, table: Table, asset: Asset, into: "BundleWriter", *, part
         keys = postgres_catalog.keys(session, table)
         groups = _groups(session, table, part_bytes)
         form = postgres_ranges.shape(session, table, columns)
-    parts = _Parts(asset, into, columns, form)
+        on_disk = session.on_disk
+    parts = _Parts(asset, into, columns, form, on_disk=on_disk)
     if groups[0][0].first is None:  # this server, or this table, cannot be read by ranges
         into.discard(asset)
         rows = pool.each(subject, hint, groups[0], lambda worker, one, pace: parts.stream(worker, one, pace, part_rows))
@@ -102,13 +103,16 @@ def _groups(session: Session, table: Table, part_bytes: int) -> list[list[Range]
 class _Parts:
     """Writes the parts of one table; `write` may run in several threads at once."""
 
-    def __init__(self, asset: Asset, into: "BundleWriter", columns: Sequence[Column], form: str) -> None:
+    def __init__(
+        self, asset: Asset, into: "BundleWriter", columns: Sequence[Column], form: str, *, on_disk: bool = False
+    ) -> None:
         self._asset = asset
         self._into = into
         self._columns = columns or [Column(name=PLACEHOLDER, source_type="", base="bool", typmod=-1)]
         self._schema = pa.schema([column.field() for column in self._columns])
         self._select = ", ".join(one.quoted for one in columns) or "NULL::boolean"
         self._form = form
+        self._on_disk = on_disk
 
     def path(self, number: int) -> str:
         return f"{self._asset.folder}/part-{number:05d}"
@@ -169,7 +173,8 @@ class _Parts:
         if rows != sum(counts):
             raise ValueError(f"{sum(counts)} rows were sent and {rows} written")
         ranges = [
-            postgres_ranges.origin(session, one, count, self._form) for one, count in zip(group, counts, strict=True)
+            postgres_ranges.origin(session, one, count, self._form, on_disk=self._on_disk)
+            for one, count in zip(group, counts, strict=True)
         ]
         self._note(path, ranges)
         return rows

@@ -311,9 +311,16 @@ def _environment() -> dict[str, str]:
 
 
 def _children(process_id: int) -> list[int]:
-    """Linux: the processes that it started, and theirs."""
-    listed = Path(f"/proc/{process_id}/task/{process_id}/children").read_text(encoding="ascii").split()
-    return [one for child in map(int, listed) for one in (child, *_children(child))]
+    """Linux: the processes that it started, and theirs. By their parents: not every kernel keeps a list of children."""
+    of_parent: dict[int, list[int]] = {}
+    for state in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            parent = int(state.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
+            of_parent.setdefault(parent, []).append(int(state.parent.name))
+    found = [process_id]
+    for one in found:  # grows as it goes
+        found += of_parent.get(one, [])
+    return found[1:]
 
 
 def _free_port(host: str) -> int:
