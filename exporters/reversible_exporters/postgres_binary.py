@@ -23,7 +23,6 @@ Places = npt.NDArray[np.int64]
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 _HEADER = len(_SIGNATURE) + 8  # flags and length of the extension, both 0
 _TRAILER = b"\xff\xff"
-_PADDING = 16  # bytes after the block, so that a fixed-width read at a NULL stays inside
 _EPOCH_DAYS = 10_957  # from 1970-01-01 to 2000-01-01, PostgreSQL's epoch
 _EPOCH_US = _EPOCH_DAYS * 86_400_000_000
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31, in days from 1970-01-01
@@ -54,52 +53,53 @@ def batches(chunks: Iterable[Rows], columns: Sequence[Column]) -> Iterator[tuple
     Raises:
         ValueError: the bytes are not what the catalogs announce.
     """
-    for data, starts in _gathered(chunks):
-        yield _decode(data, starts, columns), len(starts)
+    for data, starts, ends in _tuples(chunks):
+        yield _decode(data, starts, ends, columns), len(starts)
 
 
-def _gathered(chunks: Iterable[Rows]) -> Iterator[tuple[Bytes, Places]]:
+def _tuples(chunks: Iterable[Rows]) -> Iterator[tuple[Bytes, Places, Places]]:
+    """The data, and where each row begins and ends in it: without the header before the first one, and the trailer."""
     first, ended = True, False
     for chunk in chunks:
-        rows = [bytes(chunk[0]), *chunk[1:]]
+        if ended:
+            raise ValueError("COPY went on after its trailer")
+        starts, ends = chunk.starts.copy(), np.append(chunk.starts[1:], chunk.size)
         if first:
-            if not rows[0].startswith(_SIGNATURE):
+            if chunk.data[: min(ends[0], len(_SIGNATURE))].tobytes() != _SIGNATURE:
                 raise ValueError("COPY's binary signature is missing")
-            rows[0], first = rows[0][_HEADER:], False
-        if len(rows[-1]) == len(_TRAILER) and bytes(rows[-1]) == _TRAILER:
+            starts[0] += _HEADER
+            first = False
+        if ends[-1] - starts[-1] == len(_TRAILER) and chunk.data[starts[-1] : ends[-1]].tobytes() == _TRAILER:
             ended = True
-            rows.pop()
-        rows = [row for row in rows if len(row)]
-        if rows:
-            yield _joined(rows)
+            starts, ends = starts[:-1], ends[:-1]
+        if len(starts):
+            yield chunk.data, starts, ends
     if not ended:
         raise ValueError("COPY ended without its trailer")
 
 
-def _joined(rows: Rows) -> tuple[Bytes, Places]:
-    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-    data = np.frombuffer(b"".join(rows) + bytes(_PADDING), np.uint8)
-    return data, np.cumsum(lengths) - lengths
-
-
-def _decode(data: Bytes, starts: Places, columns: Sequence[Column]) -> dict[str, Cells]:
+def _decode(data: Bytes, starts: Places, ends: Places, columns: Sequence[Column]) -> dict[str, Cells]:
     extra = with_exceptions(columns)
     expected = len(columns) + bool(extra) or 1
     if (_integers(data, starts, 2) != expected).any():
         raise ValueError(f"a row does not have {expected} fields")
     place = starts + 2
+    if not columns:  # select_list's NULL
+        _, _, place = _field(data, place, ends)
     values: dict[str, pa.Array] = {}
     for column in columns:
-        at, length, place = _field(data, place)
+        at, length, place = _field(data, place, ends)
         values[column.name] = _DECODERS[column.stored.binary](data, at, length, column.stored.settings)
     exceptions: dict[str, dict[int, str]] = {}
     if extra:
-        at, length, place = _field(data, place)
+        at, length, place = _field(data, place, ends)
         for row in np.flatnonzero(length >= 0):
             texts = _texts(data[int(at[row]) : int(at[row] + length[row])].tobytes(), len(extra))
             for column, text in zip(extra, texts, strict=True):
                 if text is not None:
                     exceptions.setdefault(column.name, {})[int(row)] = text
+    if (place != ends).any():
+        raise ValueError("a row does not end with its last field")
     return {name: _cells(one, exceptions.get(name, {})) for name, one in values.items()}
 
 
@@ -125,11 +125,14 @@ def _cells(values: pa.Array, exceptions: Mapping[int, str]) -> Cells:
     return Cells(values, exceptions)
 
 
-def _field(data: Bytes, place: Places) -> tuple[Places, Places, Places]:
+def _field(data: Bytes, place: Places, ends: Places) -> tuple[Places, Places, Places]:
     """Where the field begins, how long it is (-1: NULL), and where the next one begins."""
     length = _integers(data, place, 4)
     begin = place + 4
-    return begin, length, begin + np.maximum(length, 0)
+    later = begin + np.maximum(length, 0)
+    if ((length < -1) | (later > ends)).any():
+        raise ValueError("a field does not end inside its row")
+    return begin, length, later
 
 
 def _integers(data: Bytes, at: Places, width: int) -> npt.NDArray[np.int64]:

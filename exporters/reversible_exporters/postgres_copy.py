@@ -1,18 +1,22 @@
 """How do the rows of a query stream out of PostgreSQL, in bounded memory, at a bounded rate, until told to stop?
 
 COPY ... TO STDOUT by libpq's own calls: psycopg's `Copy.read` waits row by row in Python and takes twice the CPU.
+Each message is copied into a block at once: a list of them costs twice as much again (docs/benchmarks.md).
 """
 
 import select
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from reversible_exporters.postgres_session import Session, driver
 
-Rows = list[Any]  # COPY's messages (bytes-like), one row each: docs/protocol, "CopyData" of COPY TO
-
+PADDING = 16  # bytes after the last row of a block, so that a read of up to 16 bytes at its end stays inside
 _BLOCK_BYTES = 8 << 20
 _BLOCK_ROWS = 1 << 16
 _PATIENCE_S = 0.5  # how often a waiting reader looks whether it should stop
@@ -21,6 +25,24 @@ _CANCEL_S = 10.0
 
 class Stopped(Exception):  # noqa: N818 - it is not an error of anybody
     """The reading was called off: another reader of the same source failed, or the user stopped the run."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows as COPY sent them, one message each: protocol-message-formats, "CopyData".
+
+    Attributes:
+        data: The messages, one after the other, and `PADDING` bytes without meaning.
+        starts: Where each message begins in `data`, shape (rows,).
+        size: Where the last message ends.
+    """
+
+    data: npt.NDArray[np.uint8]
+    starts: npt.NDArray[np.int64]
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.starts)
 
 
 class Pace:
@@ -43,12 +65,13 @@ class Pace:
 
 
 def copy(session: Session, query: str, form: str, pace: Pace | None = None) -> Generator[Rows, None, None]:
-    """The rows of `query`, in blocks of some MiB; `form` is "csv" or "binary".
+    """The rows of `query`, in blocks of some MiB; `form` is "csv", or "binary" with its trailer as one more row.
 
     Close it (`contextlib.closing`): closing it early cancels the query at the server, and the session stays usable.
 
     Raises:
         psycopg.Error: the server refused or went away.
+        ValueError: the server counts other rows than came.
         Stopped: another reader of the same source failed, or the user stopped the run.
     """
     pace = pace or Pace()
@@ -60,8 +83,11 @@ def copy(session: Session, query: str, form: str, pace: Pace | None = None) -> G
         _drain(session)
         raise psycopg.errors.error_from_result(result)
     ended = False
+    came = 0
     try:
-        yield from _blocks(session, pace)
+        for rows in _blocks(session, pace):
+            came += len(rows)
+            yield rows
         ended = True
     finally:
         if not ended:
@@ -70,29 +96,38 @@ def copy(session: Session, query: str, form: str, pace: Pace | None = None) -> G
     _drain(session)
     if result.status != psycopg.pq.ExecStatus.COMMAND_OK:
         raise psycopg.errors.error_from_result(result)
+    if result.command_tuples != came - (form == "binary"):
+        raise ValueError(f"the server counts {result.command_tuples} rows, and {came - (form == 'binary')} came")
 
 
 def _blocks(session: Session, pace: Pace) -> Iterator[Rows]:
+    """A block ends where the next row does not fit: whatever the network does, the same rows make the same blocks."""
     get = session.connection.pgconn.get_copy_data
-    rows: Rows = []
-    size = sent = 0
     since = time.monotonic()
+    sent = size = 0
+    starts: list[int] = []
+    data = np.empty(_BLOCK_BYTES + PADDING, np.uint8)
+    into, room = data.data, _BLOCK_BYTES
     while True:
         count, message = get(1)
         if count > 0:
-            rows.append(message)
-            size += count
-            if size >= _BLOCK_BYTES or len(rows) >= _BLOCK_ROWS:
-                yield rows
+            if size + count > room or len(starts) == _BLOCK_ROWS:
+                if starts:
+                    yield Rows(data, np.array(starts, np.int64), size)
                 sent += size
                 pace.wait(sent, since)
-                rows, size = [], 0
+                starts, size, room = [], 0, max(_BLOCK_BYTES, count)
+                data = np.empty(room + PADDING, np.uint8)
+                into = data.data
+            into[size : size + count] = message
+            starts.append(size)
+            size += count
         elif count == 0:
             _wait(session, pace)
         else:
             break
-    if rows:
-        yield rows
+    if starts:
+        yield Rows(data, np.array(starts, np.int64), size)
 
 
 def _wait(session: Session, pace: Pace) -> None:
@@ -122,8 +157,8 @@ def _cancel(session: Session) -> None:
     pgconn = session.connection.pgconn
     try:
         session.connection.cancel_safe(timeout=_CANCEL_S)
-        while pgconn.get_copy_data(0)[0] > 0:
-            pass
-        _drain(session)
+        while (result := pgconn.get_result()) is not None:
+            while result.status == psycopg.pq.ExecStatus.COPY_OUT and pgconn.get_copy_data(0)[0] > 0:
+                pass
     except psycopg.Error:  # the connection is gone: `alive` says so, and the reader's own error is the cause
         session.connection.close()

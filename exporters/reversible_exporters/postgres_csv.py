@@ -35,14 +35,14 @@ def blocks(chunks: Iterable[Rows], columns: Sequence[Column]) -> Iterator[Block]
     """
     with_exceptions: set[str] = set()  # columns that turned out to need their text
     for rows in chunks:
-        block = _parse(b"".join(rows), columns, with_exceptions)
+        block = _parse(pa.py_buffer(rows.data[: rows.size]), columns, with_exceptions)
         if block.batch.num_rows != len(rows):
             raise ValueError(f"{len(rows)} rows were sent and {block.batch.num_rows} understood")
         with_exceptions |= {name for _, name, _ in block.exceptions}
         yield block
 
 
-def _parse(text: bytes, columns: Sequence[Column], with_exceptions: set[str]) -> Block:
+def _parse(text: pa.Buffer, columns: Sequence[Column], with_exceptions: set[str]) -> Block:
     as_text = {column.name for column in columns if column.stored.csv in ("text", "bytea", "time")} | with_exceptions
     try:
         arrays = _read(text, columns, as_text)
@@ -62,7 +62,7 @@ def _parse(text: bytes, columns: Sequence[Column], with_exceptions: set[str]) ->
     return Block(pa.RecordBatch.from_arrays(typed, schema=schema), sorted(exceptions))
 
 
-def _read(text: bytes, columns: Sequence[Column], as_text: set[str]) -> list[pa.Array]:
+def _read(text: pa.Buffer, columns: Sequence[Column], as_text: set[str]) -> list[pa.Array]:
     names = [str(n) for n in range(len(columns))]  # a source may have names that a CSV reader would not take
     types = {
         name: pa.string() if column.name in as_text else column.stored.arrow
@@ -70,7 +70,7 @@ def _read(text: bytes, columns: Sequence[Column], as_text: set[str]) -> list[pa.
     }
     table = pyarrow.csv.read_csv(
         pa.BufferReader(text),
-        read_options=pyarrow.csv.ReadOptions(column_names=names, block_size=len(text) + 1, use_threads=False),
+        read_options=pyarrow.csv.ReadOptions(column_names=names, block_size=text.size + 1, use_threads=False),
         parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
         convert_options=pyarrow.csv.ConvertOptions(
             column_types=types, null_values=[""], true_values=["t"], false_values=["f"],
