@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from reversible.cli.terminal import json_option, print_json
+
 _SHOWN = 20
 
 
@@ -32,7 +34,7 @@ Exit status: 0 every value is held exactly; 1 some are set aside, left out, or t
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--schema", "schema_file", required=True, type=click.Path(path_type=Path), help="The declared columns.")
 @click.option("--into", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The bundle to write.")
-@click.option("--json", "as_json", is_flag=True, help="Print conversion.json on stdout.")
+@json_option
 def convert(file: Path, schema_file: Path, into: Path, as_json: bool) -> int:
     """Turn FILE (CSV, JSON, NDJSON, Parquet, Avro, ORC or Excel) into a bundle with one Parquet table.
 
@@ -41,7 +43,7 @@ def convert(file: Path, schema_file: Path, into: Path, as_json: bool) -> int:
     """
     from reversible import __version__
     from reversible.assets import Asset, Kind
-    from reversible.bundle.writer import BundleWriter, json_bytes
+    from reversible.bundle.writer import BundleWriter
     from reversible_exporters import tabular, tabular_schema
 
     declared = tabular_schema.load(schema_file)
@@ -56,7 +58,7 @@ def convert(file: Path, schema_file: Path, into: Path, as_json: bool) -> int:
         bundle = writer.finish(about=about, at=now)
     document = verdict.to_json(declared)
     if as_json:
-        click.echo(json_bytes(document).decode(), nl=False)
+        print_json(document)
     else:
         _print(document)
         click.echo(f"{bundle.root}  sha256:{bundle.digest}")

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import click
 
-from reversible.cli.terminal import lang_option
+from reversible.cli.terminal import json_option, lang_option
 
 _BUCKET, _MODELS, _EXIT = "comptoir-documents", "comptoir-modeles", "sortie"
 _TRAINED = "trained"  # what the vendor's owner trained; kept from one demo to the next in the same directory
@@ -38,7 +38,7 @@ Examples:
 @click.argument("directory", metavar="[DIR]", type=click.Path(path_type=Path), default=Path("reversible-demo"))
 @click.option("--sabotage", is_flag=True, help="Plant one fault of each family between export and verification.")
 @click.option("--keep", is_flag=True, help="Refuse to replace an earlier demo in DIR.")
-@click.option("--json", "as_json", is_flag=True, help="Print the verdicts as one JSON document on stdout.")
+@json_option
 @lang_option
 def demo(directory: Path, sabotage: bool, keep: bool, as_json: bool, lang: str) -> int:
     """Start a vendor on this machine, leave it, stop it, and prove that everything still answers."""

@@ -1,11 +1,10 @@
 """Can every system be reached, with every right that an export needs?"""
 
-import json
 from pathlib import Path
 
 import click
 
-from reversible.cli.terminal import lang_option
+from reversible.cli.terminal import json_option, lang_option, print_json
 
 
 @click.command(
@@ -15,7 +14,7 @@ Examples:
   reversible check exit-plan.toml --json""",
 )
 @click.argument("plan_file", metavar="PLAN", type=click.Path(path_type=Path, readable=False))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@json_option
 @lang_option
 def check(plan_file: Path, as_json: bool, lang: str) -> int:
     """Validate PLAN, reach every source and the destination's storage; say what to type where a right is missing."""
@@ -48,9 +47,7 @@ def check(plan_file: Path, as_json: bool, lang: str) -> int:
         status = 4
     if as_json:
         rows = [{"system": name, **vars(answer)} for name, answer in answers]
-        click.echo(
-            json.dumps({"plan": str(plan_file), "answers": rows, "storage": probe}, ensure_ascii=False, indent=1)
-        )
+        print_json({"plan": str(plan_file), "answers": rows, "storage": probe})
         return status
     right, wrong = {"fr": ("  ok  ", "ÉCHEC "), "en": ("  ok  ", "FAILED")}[lang]
     for name, answer in answers:

@@ -1,10 +1,8 @@
 """What does each clause promise, and what settles it?"""
 
-import json
-
 import click
 
-from reversible.cli.terminal import lang_option
+from reversible.cli.terminal import json_option, lang_option, print_json
 
 
 @click.command(
@@ -14,7 +12,7 @@ Examples:
   reversible clauses DAT-04 --lang fr""",
 )
 @click.argument("clause_id", metavar="[ID]", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@json_option
 @lang_option
 def clauses(clause_id: str | None, as_json: bool, lang: str) -> int:
     """List the clauses; with ID, show one: requirement, articles, measurements, documents."""
@@ -28,7 +26,7 @@ def clauses(clause_id: str | None, as_json: bool, lang: str) -> int:
     rows = {row["id"]: row for row in yaml.safe_load(catalogue.load().content)["clauses"]}
     if clause_id is None:
         if as_json:
-            click.echo(json.dumps(list(rows.values()), ensure_ascii=False, indent=1))
+            print_json(list(rows.values()))
             return 0
         for row in rows.values():
             click.echo(f"{row['id']}  {row['severity']:<8} {row['proof_level']}  {row['title'][lang]}")
@@ -40,7 +38,7 @@ def clauses(clause_id: str | None, as_json: bool, lang: str) -> int:
         )
     row = rows[clause_id]
     if as_json:
-        click.echo(json.dumps(row, ensure_ascii=False, indent=1))
+        print_json(row)
         return 0
     click.echo(f"{row['id']}  {row['title'][lang]}\n\n{row['requirement'][lang]}\n")
     click.echo(f"{row['severity']}, {row['kind']}, {row['proof_level']}  ({', '.join(row['sources'])})")

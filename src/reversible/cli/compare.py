@@ -1,6 +1,5 @@
 """Do two tables hold the same rows, and where not, what happened to each value?"""
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reversible.cli.terminal import lang_option
+from reversible.cli.terminal import json_option, lang_option, print_json
 
 if TYPE_CHECKING:
     from reversible.comparison.classes import Plain
@@ -53,7 +52,7 @@ Exit status: 0 equal; 1 different; 2 usage error; 3 a part could not be compared
 @click.option("--key", default="", metavar="A,B", help="Columns that name a row; it may repeat and be NULL.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(0), help="Differences listed per column.")
 @click.option("--challenge", default=None, help="A text, to get the same fingerprints as somebody else.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@json_option
 @lang_option
 def compare(left: str, right: str, key: str, limit: int, challenge: str | None, as_json: bool, lang: str) -> int:
     """Compare two tables value by value: each a Parquet file, a directory of them, or BUNDLE#TABLE."""
@@ -66,7 +65,7 @@ def compare(left: str, right: str, key: str, limit: int, challenge: str | None, 
     found = compare_tables(*tables, key=names, challenge=challenge, limit=limit, progress=progress)
     progress.end()
     if as_json:
-        click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
+        print_json(found.to_json())
     else:
         _print(found, lang)
     return _STATUS[found.outcome]

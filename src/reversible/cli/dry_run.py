@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reversible.cli.terminal import follow, lang_option
+from reversible.cli.terminal import follow, into_option, json_option, lang_option, print_json, since_option
 
 if TYPE_CHECKING:
     from reversible.run import DryRun
@@ -21,18 +21,9 @@ Examples:
   reversible dry-run exit-plan.toml --into run-2 --json | jq .counts""",
 )
 @click.argument("plan_file", metavar="PLAN", type=click.Path(path_type=Path, readable=False))
-@click.option(
-    "--into",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Where the run is kept.",
-)
-@click.option(
-    "--since", type=click.Path(path_type=Path), metavar="DIR",
-    help="An earlier run: parts of tables that did not change since are taken from it; witnesses are taken anew.",
-)  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print the verdicts as one JSON document on stdout.")
+@into_option
+@since_option
+@json_option
 @click.option("--exit-zero", is_flag=True, help="Exit 0 even when a clause failed; other statuses stay.")
 @lang_option
 def dry_run(plan_file: Path, into: Path, since: Path | None, as_json: bool, exit_zero: bool, lang: str) -> int:
@@ -48,14 +39,13 @@ def dry_run(plan_file: Path, into: Path, since: Path | None, as_json: bool, exit
 
 def conclude(run: "DryRun", *, as_json: bool, exit_zero: bool, lang: str, bilingual: bool = False) -> int:
     """Print the verdicts and return the exit status."""
-    import json
     import sys
 
     from reversible.report import terminal
 
     documents = run.documents
     if as_json:
-        click.echo(json.dumps(documents.verdicts, ensure_ascii=False, sort_keys=True, indent=1))
+        print_json(documents.verdicts, sort_keys=True)  # the bytes of verdicts.json
     else:
         terminal.print_verdicts(sys.stdout, documents, lang, bilingual=bilingual)
         click.echo(f"\n{run.space.root}/report.html")

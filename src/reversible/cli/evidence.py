@@ -1,12 +1,11 @@
 """Can this dossier be believed, and what does it say?"""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from reversible.cli.terminal import lang_option
+from reversible.cli.terminal import json_option, lang_option, print_json
 
 if TYPE_CHECKING:
     from reversible.evidence.verify import Verification
@@ -115,7 +114,7 @@ Exit status: 0 verified; 5 rejected; 3 integrity only (no key given), or a requi
 @click.option("--plan-sha256", metavar="DIGEST", help="Refuse another plan than this one: SHA-256 of plan.json.")
 @click.option("--nonce", help="Refuse a dossier without the number that you drew before the run.")
 @click.option("--max-age-days", type=click.FloatRange(min=0), metavar="DAYS", help="Refuse an older dossier.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@json_option
 @lang_option
 def verify(
     dossier: Path,
@@ -135,7 +134,7 @@ def verify(
     )
     found = evidence_verify.verify(dossier, pinned=pinned, expected=expected)
     if as_json:
-        click.echo(json.dumps({"dossier": str(dossier), **found.to_json()}, ensure_ascii=False, indent=1))
+        print_json({"dossier": str(dossier), **found.to_json()})
     else:
         _print_steps(found, lang)
     return found.exit_status
@@ -148,7 +147,7 @@ Examples:
   reversible evidence show run-1/evidence --json | jq .counts"""
 )
 @click.argument("dossier", type=click.Path(path_type=Path, readable=False))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@json_option
 @lang_option
 def show(dossier: Path, as_json: bool, lang: str) -> int:
     """Show what DOSSIER says, without asking whether it can be believed."""
@@ -161,7 +160,7 @@ def show(dossier: Path, as_json: bool, lang: str) -> int:
         raise EvidenceError(f"{dossier}: its seal cannot be read: {reasons[0]}", hint=f"ls -lR {dossier}")
     own = {**found.said["reversible"], "result": found.said.get("result")}
     if as_json:
-        click.echo(json.dumps({"dossier": str(dossier), "verified": False, **own}, ensure_ascii=False, indent=1))
+        print_json({"dossier": str(dossier), "verified": False, **own})
         return 0
     _print_statement(own, lang)
     click.echo(_UNCHECKED[lang].format(root=dossier))

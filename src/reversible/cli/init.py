@@ -1,6 +1,5 @@
 """Where does an exit plan start?"""
 
-import json
 import os
 import shlex
 import sys
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reversible.cli.terminal import lang_option
+from reversible.cli.terminal import json_option, lang_option, print_json
 
 if TYPE_CHECKING:
     from reversible.plan.template import Answers
@@ -51,7 +50,7 @@ Examples:
 @click.argument("plan_file", metavar="[PLAN]", type=click.Path(path_type=Path), default=Path("exit-plan.toml"))
 @click.option("--template", is_flag=True, help="Ask nothing: write the template. So it is without a terminal.")
 @click.option("--force", is_flag=True, help="Replace a plan that is there already.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@json_option
 @lang_option
 def init(plan_file: Path, template: bool, force: bool, as_json: bool, lang: str) -> int:
     """Write a commented exit plan; on a terminal, ask for the parties, the systems and the clauses first."""
@@ -66,8 +65,7 @@ def init(plan_file: Path, template: bool, force: bool, as_json: bool, lang: str)
     _write(plan_file, text, force=force)
     plan.load(plan_file)
     if as_json:
-        document = {"plan": str(plan_file), "variables": list(templates.references(text))}
-        click.echo(json.dumps(document, ensure_ascii=False, indent=1))
+        print_json({"plan": str(plan_file), "variables": list(templates.references(text))})
         return 0
     click.echo(_QUESTIONS[lang]["written"].format(plan_file), err=True)
     for name in templates.references(text):

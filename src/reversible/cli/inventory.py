@@ -1,11 +1,10 @@
 """What is there, what does the plan cover, and what cannot leave?"""
 
-import json
 from pathlib import Path
 
 import click
 
-from reversible.cli.terminal import lang_option
+from reversible.cli.terminal import json_option, lang_option, print_json
 
 _HEADS = {
     "fr": ("Actif", "Lignes", "Octets", "Sort ?"),
@@ -36,7 +35,7 @@ Examples:
   reversible inventory exit-plan.toml --json | jq '.assets[] | select(.obstacle)'""",
 )
 @click.argument("plan_file", metavar="PLAN", type=click.Path(path_type=Path, readable=False))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@json_option
 @lang_option
 def inventory(plan_file: Path, as_json: bool, lang: str) -> int:
     """List every asset that the sources hold: rows, bytes, in scope or not, and why one cannot leave."""
@@ -56,11 +55,7 @@ def inventory(plan_file: Path, as_json: bool, lang: str) -> int:
     idle = loaded.idle_patterns(found)
     if as_json:
         rows = [{**asset.to_json(), "id": asset.id, "unlisted": asset.id in unlisted} for asset in assets]
-        click.echo(
-            json.dumps(
-                {"plan": str(plan_file), "assets": rows, "idle_patterns": list(idle)}, ensure_ascii=False, indent=1
-            )
-        )
+        print_json({"plan": str(plan_file), "assets": rows, "idle_patterns": list(idle)})
         return 0
     words = _WORDS[lang]
     width = max([len(asset.id) for asset in assets] + [len(_HEADS[lang][0])])

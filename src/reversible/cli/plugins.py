@@ -1,12 +1,12 @@
 """Which exporters and verifiers are installed?"""
 
 import inspect
-import json
 from collections.abc import Mapping, Sequence
 
 import click
 
 from reversible import registry
+from reversible.cli.terminal import json_option, print_json
 
 
 @click.command(
@@ -15,7 +15,7 @@ Examples:
   reversible exporters
   reversible exporters --json | jq '.[] | select(.name == "postgres").settings'""",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@json_option
 def exporters(as_json: bool) -> int:
     """List the vendor systems that can be read."""
     rows = [
@@ -31,7 +31,7 @@ Examples:
   reversible verifiers
   reversible verifiers --json | jq '.[] | select(.kinds | index("model")).metrics'""",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@json_option
 def verifiers(as_json: bool) -> int:
     """List the checks, the kinds of asset that each looks at, and the metrics that it measures."""
     rows = [
@@ -56,7 +56,7 @@ def _first_line(thing: object) -> str:
 
 def _print(rows: Sequence[Mapping[str, object]], as_json: bool) -> int:
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False, indent=1))
+        print_json(rows)
         return 0
     for row in rows:
         click.echo(f"{row['name']}: {row['question']}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reversible.cli.terminal import lang_option
+from reversible.cli.terminal import json_option, lang_option, print_json
 from reversible.errors import BundleError, EvidenceError, UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ Exit status: 0 the record is there; 1 it is not, and that is proven too; 2 usage
 @click.option("--check", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A proof to check.")
 @click.option("--root", default="", help="With --check: the root that you trust.")
 @click.option("--into", type=click.Path(dir_okay=False, path_type=Path), help="Write the proof to this file.")
-@click.option("--json", "as_json", is_flag=True, help="Print the proof, one JSON document, on stdout.")
+@json_option
 @lang_option
 def prove(
     bundle: Path | None,
@@ -68,7 +68,8 @@ def prove(
         raise UsageError("prove needs BUNDLE, ASSET and --record", hint="reversible prove --help")
     found, known = _proven(bundle, asset, _json(record))
     if into is not None:
-        into.write_text(_text(found) + "\n", encoding="utf-8")
+        text = json.dumps(found.to_json(), ensure_ascii=False, indent=1)
+        into.write_text(f"{text}\n", encoding="utf-8")
     status = _say(found, as_json, lang)
     click.echo(_WORDS[lang]["source" if known else "alone"], err=as_json)
     return status
@@ -127,14 +128,10 @@ def _checked(path: Path, root: str, record: Path | None) -> "Proof":
 def _say(found: "Proof", as_json: bool, lang: str) -> int:
     words = _WORDS[lang]
     if as_json:
-        click.echo(_text(found))
+        print_json(found.to_json())
     click.echo(words["there" if found.times else "absent"].format(n=found.times, rows=found.rows), err=as_json)
     click.echo(words["root"].format(root=found.root), err=as_json)
     return 0 if found.times else 1
-
-
-def _text(found: "Proof") -> str:
-    return json.dumps(found.to_json(), ensure_ascii=False, indent=1)
 
 
 def _json(path: Path) -> Any:

@@ -1,9 +1,10 @@
 """How does a finished run look, told again in another language or place?"""
 
-import json
 from pathlib import Path
 
 import click
+
+from reversible.cli.terminal import json_option, print_json
 
 _FORMATS = ("html",)
 
@@ -30,7 +31,7 @@ checked. Who sealed it, and whether its verdicts follow from its measurements, i
     "--into", default=Path(), type=click.Path(path_type=Path), metavar="DIR", show_default="the current directory",
     help="Where report.LANG.html is written; an earlier one there is replaced.",
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@json_option
 def report(evidence: Path, formats: str, languages: str, into: Path, as_json: bool) -> int:
     """Render the report of the dossier EVIDENCE again."""
     from reversible.errors import UsageError
@@ -56,7 +57,7 @@ def report(evidence: Path, formats: str, languages: str, into: Path, as_json: bo
             click.echo(path)
     if as_json:
         reports = [{"lang": lang, "format": "html", "path": str(path)} for lang, path in written.items()]
-        click.echo(json.dumps({"evidence": str(evidence), "reports": reports}, ensure_ascii=False, indent=1))
+        print_json({"evidence": str(evidence), "reports": reports})
     return 0
 
 

@@ -1,6 +1,5 @@
 """Does the bundle put the database back on its feet, with every value as it was?"""
 
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reversible.cli.terminal import lang_option
+from reversible.cli.terminal import json_option, lang_option, print_json
 
 if TYPE_CHECKING:
     from reversible.assets import Asset
@@ -51,7 +50,7 @@ something: each line says what. 1 stands before 6, and 6 before 3.""",
 @click.option("--to", required=True, metavar="URL", help="postgresql://user@host:5432/database, without a password.")
 @click.option("--allow-non-empty", is_flag=True, help="Go on where the database holds something already.")
 @click.option("--no-owner", is_flag=True, help="Let everything belong to the role that restores.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@json_option
 @lang_option
 def restore(
     bundle: Path, names: tuple[str, ...], to: str, allow_non_empty: bool, no_owner: bool, as_json: bool, lang: str
@@ -73,7 +72,7 @@ def restore(
     steps += [] if names else lost(opened, database)
     if as_json:
         document = {"bundle": str(bundle), "sha256": opened.digest, "database": database.id, **summary(steps)}
-        click.echo(json.dumps({**document, "left_empty": left, "status": status(steps)}, ensure_ascii=False, indent=1))
+        print_json({**document, "left_empty": left, "status": status(steps)})
     else:
         _print(steps, left, lang)
     return status(steps)

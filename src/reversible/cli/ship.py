@@ -1,9 +1,10 @@
 """Does the destination's storage give back what it was given?"""
 
-import json
 from pathlib import Path
 
 import click
+
+from reversible.cli.terminal import json_option, print_json
 
 
 @click.command(
@@ -17,7 +18,7 @@ Examples:
 @click.argument("url")
 @click.option("--endpoint-url", metavar="URL", help="The S3 endpoint; required for s3://.")
 @click.option("--region", metavar="NAME", help="The region to sign for; required for s3://.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@json_option
 def ship(bundle: Path, url: str, endpoint_url: str | None, region: str | None, as_json: bool) -> int:
     """Copy BUNDLE to URL, read every file back and compare; the same command goes on after an interruption."""
     import os
@@ -40,8 +41,7 @@ def ship(bundle: Path, url: str, endpoint_url: str | None, region: str | None, a
         for one in shipped:
             sent, total, shipped.length = sent + one.sent, one.total, one.total
     if as_json:
-        document = {"url": url, "sha256": opened.digest, "files": total, "sent": sent, "read_back": total}
-        click.echo(json.dumps(document, ensure_ascii=False, indent=1))
+        print_json({"url": url, "sha256": opened.digest, "files": total, "sent": sent, "read_back": total})
         return 0
     click.echo(f"{url}  {total} files, {sent} sent, all read back  sha256:{opened.digest}")
     return 0

@@ -1,9 +1,11 @@
-"""How does a run look on the terminal while it works?"""
+"""What do the verbs have in common: options, the form of --json, and how a run looks while it works?"""
 
+import json
 import os
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -19,6 +21,16 @@ lang_option = click.option(
     show_default="from REVERSIBLE_LANG or the locale",
     help="Language of what is printed.",
 )
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout; docs/json/ has its schema."
+)
+into_option = click.option(
+    "--into", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the run is kept."
+)
+since_option = click.option(
+    "--since", type=click.Path(path_type=Path), metavar="DIR",
+    help="An earlier run: parts of tables that did not change since are taken from it; witnesses are taken anew.",
+)  # fmt: skip
 
 _WORDS = {
     "seal": ("Plan sealed", "Plan scellé"),
@@ -37,6 +49,12 @@ def default_language() -> str:
         if chosen in LANGUAGES:
             return chosen
     return "en"
+
+
+def print_json(document: object, *, sort_keys: bool = False) -> None:
+    """What --json prints: one document, in UTF-8 whatever the terminal's encoding, with no NaN: JSON has none."""
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, sort_keys=sort_keys, indent=1)
+    click.echo(text.encode(errors="backslashreplace"))  # a file name that is no UTF-8 becomes JSON's own "\udcff"
 
 
 def follow(run: "DryRun", *, lang: str) -> Iterator["Event"]:

@@ -1,13 +1,12 @@
 """Is this bundle, from its bytes alone, what the source said it would be?"""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from reversible.cli.terminal import lang_option
+from reversible.cli.terminal import json_option, lang_option, print_json
 
 _HEADS = {
     "fr": ("Mesure", "Actifs", "Pire valeur", "Seuil", "Résultat"),
@@ -30,7 +29,7 @@ Exit status: 0 every criterion that the bundle can settle holds; 1 one does not;
 refused by the source, or the bundle is empty; 5 the bundle is altered, incomplete or unreadable.""",
 )
 @click.argument("bundle", type=click.Path(path_type=Path, readable=False))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@json_option
 @lang_option
 def verify(bundle: Path, as_json: bool, lang: str) -> int:
     """Hash BUNDLE, then run every verifier on it, cut off from the network; no plan and no vendor is needed."""
@@ -48,7 +47,7 @@ def verify(bundle: Path, as_json: bool, lang: str) -> int:
     if as_json:
         document = {"bundle": str(bundle), "sha256": opened.digest, "level": rerun.level, "criteria": criteria}
         document["refused"] = [{"asset": asset, "error": error} for asset, error in refused.items()]
-        click.echo(json.dumps({**document, "results": rerun.results}, ensure_ascii=False, indent=1))
+        print_json({**document, "results": rerun.results})
     else:
         _print(criteria, lang)
         for asset, error in refused.items():
