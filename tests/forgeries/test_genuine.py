@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import workshop
 
+import json_schemas
 from reversible.bundle import bag
 from reversible.errors import DestinationError, EvidenceError
 from reversible.evidence import contents, dossier, keys, recipe
@@ -235,6 +236,8 @@ def reversible(*argv: object) -> subprocess.CompletedProcess[str]:
 def test_the_command_says_verified_rejected_or_integrity_only(genuine: Path, key: SigningKey) -> None:
     verified = reversible("verify", genuine, "--key", key.fingerprint, "--lang", "fr")
     alone = reversible("verify", genuine, "--lang", "en")
+    machine = reversible("verify", genuine, "--key", key.fingerprint, "--json")
+    assert json_schemas.parsed("evidence-verify", machine.stdout)["conclusion"] == "verified"
     _one_digit(genuine)
     rejected = reversible("verify", genuine, "--key", key.fingerprint, "--lang", "en", "--json")
 
@@ -242,19 +245,33 @@ def test_the_command_says_verified_rejected_or_integrity_only(genuine: Path, key
     assert verified.stdout.startswith("VÉRIFIÉ")
     assert alone.stdout.startswith("INTEGRITY ONLY")
     assert keys.in_groups(key.fingerprint)[:9] in alone.stdout
-    report = json.loads(rejected.stdout)
+    report = json_schemas.parsed("evidence-verify", rejected.stdout)
     assert report["conclusion"] == "rejected"
     assert any(contents.RESULTS in step["detail"] for step in report["steps"] if step["outcome"] == "failed")
 
 
 def test_the_command_shows_what_a_dossier_says_without_vouching_for_it(genuine: Path) -> None:
     shown = reversible("show", genuine, "--lang", "en")
-    document = json.loads(reversible("show", genuine, "--json").stdout)
+    document = json_schemas.parsed("evidence-show", reversible("show", genuine, "--json").stdout)
 
+    assert set(document) == set(json_schemas.schemas()["evidence-show"]["$defs"]["genuine"]["properties"])
     assert "Boutique Lumière" in shown.stdout
     assert "not verified" in shown.stdout
     assert document["verified"] is False
     assert document["run_id"] == "20261124T090200Z-abababab"
+
+
+def test_a_dossier_cannot_call_itself_verified_nor_break_what_shows_it(genuine: Path, stranger: SigningKey) -> None:
+    boast = {"verified": True, "dossier": "elsewhere", "exit_status": [0], "counts": "all"}
+    workshop.reseal(genuine, stranger, change=lambda said: said["predicate"]["reversible"].update(boast))
+    shown = reversible("show", genuine, "--lang", "en")
+    document = json_schemas.parsed("evidence-show", reversible("show", genuine, "--json").stdout)
+
+    assert (document["verified"], document["dossier"]) == (False, str(genuine))
+    assert shown.returncode == 0, shown.stderr
+    assert "not verified" in shown.stdout
+    rejected = json_schemas.parsed("evidence-verify", reversible("verify", genuine, "--json").stdout)
+    assert rejected["conclusion"] == "rejected"
 
 
 @pytest.mark.parametrize("verb", ["verify", "show"])

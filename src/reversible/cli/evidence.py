@@ -160,7 +160,7 @@ def show(dossier: Path, as_json: bool, lang: str) -> int:
         raise EvidenceError(f"{dossier}: its seal cannot be read: {reasons[0]}", hint=f"ls -lR {dossier}")
     own = {**found.said["reversible"], "result": found.said.get("result")}
     if as_json:
-        print_json({"dossier": str(dossier), "verified": False, **own})
+        print_json({**own, "dossier": str(dossier), "verified": False})  # ours last: a stranger wrote the others
         return 0
     _print_statement(own, lang)
     click.echo(_UNCHECKED[lang].format(root=dossier))
@@ -194,7 +194,7 @@ def _print_statement(own: dict[str, Any], lang: str) -> None:
     width = max(map(len, fields.values()))
     for key, label in fields.items():
         value = own.get(key)
-        words = _OUTCOME_OF_RUN[lang].get(value, value) if key == "exit_status" else value
+        words = _OUTCOME_OF_RUN[lang].get(value, value) if key == "exit_status" and isinstance(value, int) else value
         click.echo(f"  {label:<{width}}  {_printable(_in_words(words, lang))}")
 
 
