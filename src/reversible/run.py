@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from reversible import __version__, account, clauses, judgement, registry
+from reversible import __version__, account, clauses, judgement, planted, registry
 from reversible.assets import Asset
 from reversible.bundle import bag
 from reversible.bundle.reader import Bundle
@@ -42,7 +42,7 @@ LANGUAGES = ("fr", "en")
 FORGOTTEN = "the plan neither includes nor excludes it"
 RERUN_TIMEOUT_S = 6 * 3600.0  # a verifier that hangs ends the re-run; what it did not answer is NOT TESTED
 
-RUN_METRICS = (*account.METRICS, *DESTINATION_METRICS)
+RUN_METRICS = (*account.METRICS, *DESTINATION_METRICS, *planted.METRICS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +88,7 @@ class DryRun:
         self.catalogue = clauses.load()
         self.key = keys.load_or_create()
         self._since = None if since is None else Bundle.open(since / "bundle")
+        self._canaries = plan.canaries()
         self._clock = Clock()
         self._findings: list[Finding] = []
         self._raw: dict[str, bytes] = {}
@@ -271,7 +272,7 @@ class DryRun:
         rerun = destination.rerun(bundle.root, sources=sources, into=self.space.state, on_event=watch)
         bundle.check()  # the re-run may only read: a verifier that wrote into the bundle would judge its own work
         self.space.note("rerun", _now(), level=rerun.level)
-        self._findings += rerun.run_findings
+        self._measure([*rerun.run_findings, planted.survived(bundle, self._canaries)])
         return rerun
 
     # --- judge and seal ----------------------------------------------------------------------------------------

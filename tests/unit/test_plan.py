@@ -314,8 +314,9 @@ def test_a_careless_plugin_cannot_put_a_password_into_the_plan(file: Path) -> No
     said = "\n".join(refused(file, text.replace('password = "${BOX_PASSWORD}"', 'password = "hunter2"\nsizes = 2')))
 
     assert ": source.box.password: found a secret in clear (not shown)" in said
-    assert ": source.box.sizes: unknown key; allowed: exclude, include, kind, password, size; did you mean 'size'?" in (
-        said
+    assert (
+        ": source.box.sizes: unknown key; allowed: canary, exclude, include, kind, password, size; did you mean 'size'?"
+        in (said)
     )
     assert "hunter2" not in said
 
@@ -439,8 +440,8 @@ FAULTS = [
         'cache = "/var/cache/box"',
         'exclud = ["x"]',
         39,
-        "source.box.exclud: unknown key; allowed: cache, exclude, include, kind, logins, mode, password, port, shelf, "
-        "url; did you mean 'exclude'?",
+        "source.box.exclud: unknown key; allowed: cache, canary, exclude, include, kind, logins, mode, password, port,"
+        " shelf, url; did you mean 'exclude'?",
     ),
     ('user = "a"\n', 'usr = "a"\n', 42, "source.box.logins.a.user: required, and missing"),
     ('user = "a"\n', 'usr = "a"\n', 43, "source.box.logins.a.usr: unknown key; allowed: key, user; did you mean"),
@@ -638,6 +639,25 @@ def test_a_document_that_is_not_there_is_named(file: Path) -> None:
 
 
 # --- scope ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("canary", "said"),
+    [
+        ('row = {id = 1}\nkey = "objet-7"', "row, or key and sha256 together"),
+        ('key = "objet-7"', "row, or key and sha256 together"),
+        ("", "row, or key and sha256 together"),
+        ('row = {id = 1}\nnull = ["id"]', "null with the columns of row that have no value there"),
+        ('key = "objet-7"\nsha256 = "abc"', "64 hex digits"),
+        ("row = {}", "1"),
+        ("row = {solde = 0.1}", "source.box.canary[0].row.solde"),
+        ('row = {id = 1}\nvalue = "a"', "unknown key"),
+    ],
+)
+def test_what_cannot_have_been_planted_is_refused(file: Path, canary: str, said: str) -> None:
+    text = GOOD.replace("[destination]\n", f'[[source.box.canary]]\nasset = "public.t"\n{canary}\n[destination]\n', 1)
+
+    assert said in "\n".join(refused(file, text))
 
 
 def test_scope_excludes_with_the_reason_and_leaves_the_rest(file: Path) -> None:

@@ -27,6 +27,7 @@ SPEAKERS = (
     ROOT / "src/reversible/comparison/sampling.py",
     ROOT / "src/reversible/run.py",
     ROOT / "src/reversible/account.py",
+    ROOT / "src/reversible/planted.py",
 )
 # Where the reasons of verdicts are written, as constants of the module.
 JUDGES = tuple(ROOT / f"src/reversible/{name}.py" for name in ("answers", "verdicts", "judgement", "scoring"))

@@ -31,10 +31,15 @@ def record_of(columns: Sequence[Column], document: Mapping[str, Any]) -> bytes:
     if set(document) != names:
         listed = ", ".join(sorted(set(document) ^ names))
         raise ValueError(f"the record must name every column once, and no other: {listed}")
-    return record(columns, {column.name: _cell(column, document[column.name]) for column in columns})
+    return record(columns, {column.name: cell_of(column, document[column.name]) for column in columns})
 
 
-def _cell(column: Column, value: Any) -> Cells:
+def cell_of(column: Column, value: Any) -> Cells:
+    """The cell that one value of such a record makes.
+
+    Raises:
+        ValueError: the value is not of the column's family.
+    """
     try:
         if isinstance(value, Mapping) and set(value) == {"exception"} and isinstance(value["exception"], str):
             return Cells(pa.nulls(1), {0: value["exception"]})

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from reversible.bundle.storage import Storage
     from reversible.interfaces import Exporter
     from reversible.plan.model import ExitPlan, Source
+    from reversible.planted import Canary
 
 # GOV-01, in its own order: "triggers, scenarios, roles, alternatives, steps, dates and success criteria".
 EXIT_FIELDS = (
@@ -96,6 +97,32 @@ class Plan:
             UsageError: a variable is not set; the message names it and `key`.
         """
         return secrets.resolve(text, environ, key=key)
+
+    def canaries(self, *, environ: Mapping[str, str] = os.environ) -> "list[Canary]":
+        """The [[source.NAME.canary]] tables: what was planted before the run, references replaced.
+
+        Raises:
+            UsageError: a variable that one refers to is not set.
+        """
+        from reversible.planted import Canary
+
+        found = []
+        for name, source in self.written.source.items():
+            for position, one in enumerate(source.canary):
+                key = f"source.{name}.canary[{position}]"
+                row: dict[str, str | int | bool | None] | None = None
+                if one.row is not None:
+                    row = {
+                        column: value.reveal(environ, key=f"{key}.row.{column}")
+                        if isinstance(value, secrets.Text)
+                        else value
+                        for column, value in one.row.items()
+                    }
+                    row |= dict.fromkeys(one.null)
+                planted = (secrets.Text("") if text is None else text for text in (one.key, one.sha256))
+                object_key, sha256 = (text.reveal(environ, key=key) for text in planted)
+                found.append(Canary(source=name, asset=str(one.asset), row=row, key=object_key, sha256=sha256))
+        return found
 
     def describe_destination(self) -> dict[str, Any]:
         """The destination as written, without its keys."""

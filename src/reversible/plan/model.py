@@ -17,11 +17,13 @@ Language = Literal["fr", "en"]
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
 _COUNTRY = r"^[A-Z]{2}$"
 _S3_URL = r"^s3://[^/\s]+(/[^\s]*)?$"
+_SHA256 = r"^[0-9a-f]{64}$"
 _HTTP_URL = r"^https?://[^\s]+$"
 PATTERNS_IN_WORDS = {
     _NAME: "a name of at most 63 letters, digits, _ and -",
     _COUNTRY: "two capital letters, such as FR",
     _S3_URL: "s3://bucket/prefix",
+    _SHA256: "64 hex digits",
     _HTTP_URL: "https://host, or http://host:port",
 }
 
@@ -115,6 +117,28 @@ class Exclusion(_Table):
     reason: Words
 
 
+class Canary(_Table):
+    """A row or an object that the customer planted at the source before the run: it must arrive as it was planted."""
+
+    asset: Words = Field(description="the table or bucket, as `reversible inventory` names it")
+    row: dict[str, bool | int | Text] | None = Field(
+        default=None,
+        min_length=1,
+        description="columns and their values as the source writes them; others do not count",
+    )
+    null: Names = Field(default=(), description="columns of the row that are NULL")
+    key: Text | None = Field(default=None, description="an object's key")
+    sha256: Annotated[Text, *_matching(_SHA256)] | None = Field(default=None, description="of the object's bytes")
+
+    @model_validator(mode="after")
+    def _a_row_or_an_object(self) -> Self:
+        if (self.row is None) == (self.key is None) or (self.key is None) != (self.sha256 is None):
+            raise PydanticCustomError("pair", "row, or key and sha256 together")
+        if self.null and (self.row is None or set(self.null) & set(self.row)):
+            raise PydanticCustomError("pair", "null with the columns of row that have no value there")
+        return self
+
+
 class Source(_Table):
     """One system of the vendor's. The exporter's own keys stand beside these."""
 
@@ -123,6 +147,7 @@ class Source(_Table):
         default=(Text("*"),), min_length=1, description="patterns on asset names; everything when left out"
     )
     exclude: tuple[Exclusion, ...] = Field(default=(), description="stronger than include")
+    canary: tuple[Canary, ...] = Field(default=(), description="what was planted there before the run")
 
 
 class Storage(_Table):
