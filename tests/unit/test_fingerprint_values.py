@@ -219,6 +219,64 @@ def test_both_engines_give_the_same(rows: int, key: tuple[str, ...], buckets: in
     assert np.array_equal(prints[0][1], prints[1][1])
 
 
+STORED = [
+    pa.int8(), pa.int32(), pa.int64(), pa.uint64(), pa.float32(), pa.float64(), pa.bool_(), pa.decimal128(30, 2),
+    pa.decimal64(15, 2), pa.date32(), pa.date64(), pa.time32("s"), pa.time64("us"), pa.time64("ns"), pa.timestamp("us"),
+    pa.timestamp("us", "UTC"), pa.timestamp("s"), pa.duration("us"), pa.string(), pa.large_string(), pa.string_view(),
+    pa.binary(), pa.binary(3), pa.list_(pa.int32()), pa.null(),
+]  # fmt: skip
+
+
+def stored(kind: pa.DataType, rows: int, *, whole: bool) -> pa.Array:
+    """Values of this type, NULLs among them unless `whole`, cut out of a longer array."""
+    numbers = [n % 97 - (0 if pa.types.is_unsigned_integer(kind) else 40) for n in range(rows + 5)]
+    if pa.types.is_list(kind):
+        values: list[Any] = [[n, None] for n in numbers]
+    elif fingerprint.family(kind) in ("text", "binary"):
+        size = kind.byte_width if pa.types.is_fixed_size_binary(kind) else None
+        values = [str(n).encode().ljust(3)[:size] * (1 if size else n * n % 60) for n in numbers]
+    elif pa.types.is_boolean(kind):
+        values = [n % 2 == 0 for n in numbers]
+    elif pa.types.is_decimal(kind):
+        values = [Decimal(n * 10**12 + n) / 100 for n in numbers]
+    elif pa.types.is_date64(kind):
+        values = [n * 86_400_000 for n in numbers]
+    else:
+        values = [abs(n) if pa.types.is_time(kind) else n for n in numbers]
+    kept = [None if n % 5 == 2 and not whole else one for n, one in enumerate(values)]
+    if pa.types.is_null(kind):
+        return pa.nulls(rows)
+    if fingerprint.family(kind) == "text":
+        kept = [one and one.decode() for one in kept]
+    return pa.array(kept, pa.int64() if pa.types.is_date64(kind) else kind).cast(kind).slice(3, rows)
+
+
+@pytest.mark.parametrize("kind", STORED, ids=str)
+@pytest.mark.parametrize("whole", [False, True])  # without NULL
+@pytest.mark.parametrize("dictionary", [None, pa.int8(), pa.int32()])
+def test_both_engines_read_every_way_in_which_arrow_stores_values(
+    kind: pa.DataType, whole: bool, dictionary: pa.DataType | None
+) -> None:
+    values = stored(kind, 300, whole=whole)
+    if dictionary is not None:
+        if pa.types.is_null(kind):
+            return
+        index = [None if n % 7 == 1 and not whole else n % 60 for n in range(len(values))]
+        values = pa.DictionaryArray.from_arrays(pa.array(index, dictionary), values[:60])
+    ids = Cells(pa.array(range(len(values)), pa.int32()))
+    columns = (Column("v", fingerprint.family(kind)), Column("id", "int"))
+    for key in ((), ("v",), ("id", "v")):
+        prints = []
+        for engine in ("numpy", "numba"):
+            found = Accumulator(Plan("c", columns, key, 256), engine)  # type: ignore[arg-type]
+            hashes = [found.add({"v": Cells(values), "id": ids}), found.add({"v": Cells(values[7:200]), "id": Cells(
+                ids.values[7:200])})]  # fmt: skip
+            prints.append((found.result(), np.concatenate(hashes)))
+
+        assert prints[0][0].same_as(prints[1][0])
+        assert np.array_equal(prints[0][1], prints[1][1])
+
+
 def test_the_choice_of_an_engine_in_the_middle_of_a_table_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = Plan("c", MIXED, ("id",), 64)
     plain = Accumulator(plan, "numpy")

@@ -16,12 +16,14 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-WORDS, PAIRS, CELLS = 0, 1, 2  # the forms in which a column comes: see `accelerator.py`
-FIELDS = 9  # of a column's description: form, whether of the key, three addresses, four seeds
+# The forms in which a column comes: addresses of low words, high words, flags of NULLs; of pairs of words and flags;
+# of 32-bit integers, nothing, and flags; of cells in lanes 0 and 1, and an index of 64 or 32 bits.
+WORDS, PAIRS, INTS, CELLS, CELLS32 = 0, 1, 2, 3, 4
+FIELDS = 12  # of a column: form, of the key or not, three addresses, four seeds; where the key's words go, lie, count
+SCRATCH = 8  # words for each row at work, beside its image
 SHORT = 128  # bytes: `xxh3_128` leaves longer values out
 
 _SOURCES = ("compiled", "kernels", "kernels_memory", "kernels_xxh3", "mixing", "sketch")
@@ -82,6 +84,8 @@ def _path() -> Path | None:
     folder = _private_folder()
     if folder is None:
         return None
+    from importlib.metadata import version  # in the function: it is slow to import
+
     said = hashlib.sha256()
     for part in (
         version("numba"), version("llvmlite"), version("numpy"), platform.python_version(), platform.machine(),

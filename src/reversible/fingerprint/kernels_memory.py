@@ -40,5 +40,20 @@ def _reader(bits: int) -> Any:
     return read
 
 
-words_at, counts_at, flags_at = _pointer(numba.uint64), _pointer(numba.int64), _pointer(numba.uint8)
+@intrinsic
+def fetch(context, address):  # type: ignore[no-untyped-def]
+    """Have the processor bring what lies at an address into its nearest cache, without waiting for it."""
+
+    def generate(target, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        kinds = [ir.IntType(8).as_pointer(), *[ir.IntType(32)] * 3]
+        function = builder.module.declare_intrinsic("llvm.prefetch", (kinds[0],), ir.FunctionType(ir.VoidType(), kinds))
+        hints = [ir.IntType(32)(one) for one in (1, 3, 1)]  # to write, close by, data
+        builder.call(function, [builder.inttoptr(arguments[0], kinds[0]), *hints])
+        return target.get_dummy_value()
+
+    return numba.none(numba.int64), generate
+
+
+words_at, counts_at = _pointer(numba.uint64), _pointer(numba.int64)
+ints_at, flags_at = _pointer(numba.int32), _pointer(numba.uint8)
 read64, read32, read8 = _reader(64), _reader(32), _reader(8)

@@ -7,7 +7,7 @@ as there; tests compare every length with the `xxhash` package, which hashes wha
 import numpy as np
 
 from reversible.fingerprint.compiled import SHORT
-from reversible.fingerprint.kernels_memory import counts_at, part, read8, read32, read64, words_at
+from reversible.fingerprint.kernels_memory import counts_at, ints_at, part, read8, read32, read64, words_at
 
 _P32_2 = np.uint64(0x85EBCA77)
 _P1, _P2, _P3, _P4 = map(
@@ -96,15 +96,18 @@ def _up_to_16(at, size, seed):  # type: ignore[no-untyped-def]
     return _avalanche64(seed ^ _SECRET[8] ^ _SECRET[9]), _avalanche64(seed ^ _SECRET[10] ^ _SECRET[11])
 
 
-def xxh3_128(data, offsets, count, seed, lows, highs):  # type: ignore[no-untyped-def]
-    """The words of each value of up to 128 bytes; returns how many were longer. All are addresses, but count and seed.
+def xxh3_128(data, offsets, size_of_offset, count, seed, lows, highs):  # type: ignore[no-untyped-def]
+    """The words of each value of up to 128 bytes; returns how many were longer. All are addresses, but three.
 
-    Shapes: `offsets` (count + 1,) of int64 into `data`; `lows`, `highs` (count,).
+    Shapes: `offsets` (count + 1,) into `data`, of 4 or 8 bytes each; `lows`, `highs` (count,).
     """
     longer = 0
-    starts, low_words, high_words = counts_at(offsets), words_at(lows), words_at(highs)
+    wide, narrow, low_words, high_words = counts_at(offsets), ints_at(offsets), words_at(lows), words_at(highs)
     for n in range(count):
-        at, size = data + starts[n], starts[n + 1] - starts[n]
+        start, end = np.int64(narrow[n]), np.int64(narrow[n + 1])
+        if size_of_offset == 8:
+            start, end = wide[n], wide[n + 1]
+        at, size = data + start, end - start
         if size <= 16:
             low_words[n], high_words[n] = _up_to_16(at, size, _U(seed))
         elif size <= SHORT:

@@ -16,7 +16,7 @@ from reversible.fingerprint.families import family
 from reversible.fingerprint.plan import Cells, Column, Plan
 from reversible.fingerprint.sums import TableFingerprint
 
-BATCH_ROWS = 1 << 14  # with numba loaded, 60 million rows then stay under 300 MiB
+BATCH_ROWS = 1 << 16
 
 
 def columns(path: Path) -> tuple[Column, ...]:

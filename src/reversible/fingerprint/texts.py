@@ -11,13 +11,13 @@ from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import xxhash
 
 from reversible.fingerprint import compiled
 from reversible.fingerprint.mixing import Words
 
 _WORD = (1 << 64) - 1
+_LARGE = (pa.types.is_large_string, pa.types.is_large_binary)  # their offsets have 64 bits
 _PROBES = (b"", b"a", b"sixteen bytes 16", b"x" * 17, b"y" * 129, b"z" * 241, b"w" * 1025)
 
 Hasher = Callable[[pa.Array, int], tuple[Words, Words]]
@@ -39,7 +39,7 @@ def hash_values(values: pa.Array, seed: int) -> tuple[Words, Words]:
 
 def by_xxhash(values: pa.Array, seed: int) -> tuple[Words, Words]:
     """One value after the other, each distinct one once."""
-    encoded = pc.dictionary_encode(values.cast(pa.large_binary()))
+    encoded = values.cast(pa.large_binary()).dictionary_encode()
     low, high = _each(encoded.dictionary.to_pylist(), seed)
     at = np.asarray(encoded.indices.fill_null(0).to_numpy(zero_copy_only=False), np.int64)
     return (low[at], high[at]) if len(low) else (np.zeros(len(values), np.uint64), np.zeros(len(values), np.uint64))
@@ -51,23 +51,27 @@ def by_loops(values: pa.Array, seed: int) -> tuple[Words, Words]:
     Raises:
         ModuleNotFoundError: there is no numba, or no safe place for its machine code.
     """
+    low, high = np.empty(len(values), np.uint64), np.empty(len(values), np.uint64)
+    by_loops_into(values, seed, low, high)
+    return low, high
+
+
+def by_loops_into(values: pa.Array, seed: int, low: Words, high: Words) -> None:
+    """The same into memory that is there, shape (values,)."""
     loops = compiled.needed()
-    if not (pa.types.is_string(values.type) or pa.types.is_binary(values.type)):
+    if not any(check(values.type) for check in (pa.types.is_string, pa.types.is_binary, *_LARGE)):
         values = values.cast(pa.large_binary())
-    low, high = np.zeros(len(values), np.uint64), np.zeros(len(values), np.uint64)
     _, places, data = values.buffers()
     if places is None or not len(values):
-        return low, high
-    width = "<i4" if pa.types.is_string(values.type) or pa.types.is_binary(values.type) else "<i8"
-    start = values.offset * np.dtype(width).itemsize
-    offsets = np.frombuffer(places, width, len(values) + 1, start).astype(np.int64)
+        low[:] = high[:] = 0
+        return
+    kind = np.dtype("<i8" if any(check(values.type) for check in _LARGE) else "<i4")
+    offsets = np.frombuffer(places, kind, len(values) + 1, values.offset * kind.itemsize)
     octets = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8)
-    if loops.xxh3_128(
-        *(one.ctypes.data for one in (octets, offsets)), len(values), seed, low.ctypes.data, high.ctypes.data
-    ):
+    at = [one.ctypes.data for one in (octets, offsets, low, high)]
+    if loops.xxh3_128(*at[:2], kind.itemsize, len(values), seed, *at[2:]):
         for n in np.flatnonzero(np.diff(offsets) > compiled.SHORT):
             low[n], high[n] = hash_one(octets[offsets[n] : offsets[n + 1]].tobytes(), seed)
-    return low, high
 
 
 @lru_cache(maxsize=1)

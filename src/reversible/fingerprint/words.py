@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from reversible.fingerprint import families, mixing, texts
 from reversible.fingerprint.families import Family
@@ -146,6 +145,8 @@ def plain(values: pa.Array) -> pa.Array:
     if isinstance(values, pa.ExtensionArray):
         return plain(values.storage)
     if pa.types.is_run_end_encoded(values.type):
+        import pyarrow.compute as pc  # in the function: costs as much as hashing a small table
+
         return plain(pc.run_end_decode(values))
     return values
 
