@@ -5,6 +5,8 @@ import os
 import random
 import shutil
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -36,6 +38,7 @@ pytestmark = pytest.mark.slow
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
 SECRETS = ("TEST_SM_ACCESS", "TEST_SM_SECRET")
+_PATIENCE_S = 250.0  # of the vendor's side: longer than the exporter waits, even were it to ask three times
 FAULTS = ("broken", "nonsense", "silent", "fickle", "ragged", "text")
 
 
@@ -47,6 +50,7 @@ class Faulty(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _FaultyHandler)
         self.released = threading.Event()
+        self.asked: Counter[str] = Counter()  # fault -> requests
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def url(self, fault: str) -> str:
@@ -68,8 +72,9 @@ class _FaultyHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         fault = self.path.split("/")[1]
+        self.server.asked[fault] += 1
         if fault == "silent":
-            self.server.released.wait(30)
+            self.server.released.wait(_PATIENCE_S)
             self.close_connection = True
             return
         count = len(json.loads(body)["instances"]) if body.startswith(b"{") else 1
@@ -99,8 +104,8 @@ def _fault(fault: str, count: int) -> tuple[int, bytes]:
 class Vendor:
     """The model platform and its S3, with the keys that open them."""
 
-    def __init__(self, store: MiniStack, platform: SageMaker) -> None:
-        self.store, self.platform = store, platform
+    def __init__(self, store: MiniStack, platform: SageMaker, faulty: Faulty) -> None:
+        self.store, self.platform, self.faulty = store, platform, faulty
 
     def exporter(self, *endpoints: str, **settings: Any) -> SageMakerExporter:
         golden = {name: {"inputs": f"s3://models/{name}/golden-inputs.parquet"} for name in endpoints}
@@ -136,11 +141,11 @@ def vendor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vendor]:
         platform = stack.enter_context(
             SageMaker(
                 root / "sagemaker", endpoints, models=root / "models", region=store.region,
-                access_key=store.access_key, secret_key=store.secret_key, elsewhere=elsewhere,
+                access_key=store.access_key, secret_key=store.secret_key, elsewhere=elsewhere, timeout_s=_PATIENCE_S,
             )
         )  # fmt: skip
         os.environ |= {"TEST_SM_ACCESS": store.access_key, "TEST_SM_SECRET": store.secret_key}
-        yield Vendor(store, platform)
+        yield Vendor(store, platform, faulty)
         for name in SECRETS:
             os.environ.pop(name, None)
 
@@ -360,6 +365,22 @@ def test_an_endpoint_that_does_not_answer_properly_is_named_in_one_line(
 
     assert "\n" not in refused.value.message
     assert refused.value.hint
+
+
+def test_a_silent_endpoint_costs_one_minute_by_default_and_is_asked_once(vendor: Vendor, tmp_path: Path) -> None:
+    asked, begun = vendor.faulty.asked["silent"], time.monotonic()
+
+    with (
+        BundleWriter(tmp_path / "bundle") as writer,
+        pytest.raises(SourceError, match="endpoint silent: no answer for 60 s") as refused,
+    ):
+        vendor.exporter("silent").export(model("silent"), writer)
+
+    assert 60 <= time.monotonic() - begun < 110  # were it asked twice, 120 s at least
+    assert vendor.faulty.asked["silent"] - asked == 1
+    assert "\n" not in refused.value.message
+    assert "timeout_s = 120" in refused.value.hint
+    assert not list((tmp_path / "bundle.partial").rglob("model.*"))
 
 
 def test_an_endpoint_that_answers_otherwise_each_time_is_recorded_and_never_passes(
