@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,10 +89,15 @@ def company(directory: Path, *, lang: str) -> Iterator["Vendor"]:
             "Démarrage du fournisseur : PostgreSQL, S3, modèles…",
         )
         training = vendor.enter_context(_Training(directory / _TRAINED))
-        database = vendor.enter_context(PostgresServer(directory / "vendor/postgres"))
-        store = vendor.enter_context(MiniStack(directory / "vendor/s3"))
-        eu = europe.enter_context(SeaweedFS(directory / "europe/s3"))
-        rows = customer.load_database(database.url, reader_password)
+        store, eu = MiniStack(directory / "vendor/s3"), SeaweedFS(directory / "europe/s3")
+        vendor.callback(store.stop)
+        europe.callback(eu.stop)
+        with ThreadPoolExecutor() as threads:
+            starting = [threads.submit(one.start) for one in (store, eu)]
+            database = vendor.enter_context(PostgresServer(directory / "vendor/postgres"))
+            rows = customer.load_database(database.url, reader_password)
+            for one in starting:
+                one.result()
         s3 = boto3.client(
             "s3", endpoint_url=store.endpoint_url, region_name=store.region,
             aws_access_key_id=store.access_key, aws_secret_access_key=store.secret_key,

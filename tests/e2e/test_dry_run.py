@@ -41,10 +41,13 @@ def vendor(live: tuple[Path, Vendor]) -> Path:
     return live[0]
 
 
-def plan_with(plan: Path, tmp_path: Path, change: str, into: str, *, prefix: str) -> Path:
-    """A copy of the plan with one text replaced and a storage prefix of its own."""
+def plan_with(plan: Path, tmp_path: Path, change: str, into: str, *, prefix: str, models: bool = True) -> Path:
+    """A copy of the plan with one text replaced and a storage prefix of its own; without models it runs faster."""
     text = plan.read_text(encoding="utf-8")
     assert change in text
+    if not models:
+        start, end = text.index("[source.models]"), text.index("[destination]")
+        text = text[:start] + text[end:]
     copy = tmp_path / "exit-plan.toml"
     copy.write_text(text.replace(change, into).replace("s3://sortie/essai", f"s3://sortie/{prefix}"), encoding="utf-8")
     return copy
@@ -137,7 +140,7 @@ def test_check_and_inventory_reach_everything(vendor: Path) -> None:
 def test_a_table_that_may_not_be_read_is_named_and_the_rest_goes_on(live: tuple[Path, Vendor], tmp_path: Path) -> None:
     import psycopg
 
-    plan = plan_with(live[0], tmp_path, "DEMO-2026", "DENIED-2026", prefix="denied")
+    plan = plan_with(live[0], tmp_path, "DEMO-2026", "DENIED-2026", prefix="denied", models=False)
     admin = live[1].admin_url
     with psycopg.connect(admin, autocommit=True) as owner:
         owner.execute("REVOKE SELECT ON boutique.avis FROM exit_reader")
@@ -221,11 +224,11 @@ def test_a_plan_runs_every_night_into_the_same_storage(vendor: Path, tmp_path: P
 
 
 def test_a_plan_may_be_mended_as_long_as_nothing_has_left(vendor: Path, tmp_path: Path) -> None:
-    wrong = plan_with(vendor, tmp_path, "exit_reader@", "nobody@", prefix="mended")
+    wrong = plan_with(vendor, tmp_path, "exit_reader@", "nobody@", prefix="mended", models=False)
     refused = reversible("dry-run", wrong, "--into", tmp_path / "run", "--lang", "en")
-    mended = plan_with(vendor, tmp_path, "DEMO-2026", "MENDED-2026", prefix="mended")
+    mended = plan_with(vendor, tmp_path, "DEMO-2026", "MENDED-2026", prefix="mended", models=False)
     exported = reversible("export", mended, "--into", tmp_path / "run", "--lang", "en")
-    changed = plan_with(vendor, tmp_path, "DEMO-2026", "CHANGED-2026", prefix="mended")
+    changed = plan_with(vendor, tmp_path, "DEMO-2026", "CHANGED-2026", prefix="mended", models=False)
     late = reversible("dry-run", changed, "--into", tmp_path / "run", "--lang", "en")
 
     assert refused.returncode == 4, refused.stderr
