@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile  # one process per core, a file of tests in one of them
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test test-all lint clean-room clean
@@ -22,10 +23,10 @@ demo: $(VENV)/.demo ## Leave a vendor on this machine: export, re-run cut off, v
 	$(BIN)/reversible demo
 
 test: $(VENV)/.dev ## Run the tests, without the slow ones
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 test-all: $(VENV)/.dev ## Run all the tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: $(VENV)/.dev ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

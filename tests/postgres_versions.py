@@ -67,7 +67,11 @@ def _fetch(version: str, folder: Path) -> None:
             opened.extractall(scratch, filter="data")
         native = Path(scratch) / "package/native"
         _link(native)
-        native.rename(folder)
+        try:
+            native.rename(folder)
+        except OSError:  # another process of the same test run was faster
+            if not folder.is_dir():
+                raise
 
 
 def _link(native: Path) -> None:

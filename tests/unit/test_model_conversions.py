@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -118,17 +119,17 @@ def test_a_refusal_is_raised_when_its_turn_comes_and_the_others_go_on(pipeline: 
     conversions.close()
 
 
-def test_closing_ends_a_conversion_that_runs() -> None:
+def test_closing_ends_a_conversion_that_runs(tmp_path: Path) -> None:
     conversions = ModelConversions(Store({"s3://slow": dumped(Sleeper())}).download)
     conversions.begin({"slow": "s3://slow"})
-    while not (running := sleeping_converters()):
+    while not converters_of(tmp_path):
         time.sleep(0.05)
 
     began = time.monotonic()
     conversions.close()
 
     assert time.monotonic() - began < 30  # it would sleep for ten minutes
-    assert not running & sleeping_converters()
+    assert not converters_of(tmp_path)
 
 
 def test_a_model_that_nobody_asks_for_any_more_is_not_waited_for() -> None:
@@ -139,15 +140,12 @@ def test_a_model_that_nobody_asks_for_any_more_is_not_waited_for() -> None:
     conversions.close()
 
 
-def sleeping_converters() -> set[int]:
-    """Processes below this one that convert a joblib file."""
-    found = set()
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                line = (folder / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if b"reversible_exporters.conversion\0sklearn" in line and int(folder.name) != os.getpid():
-                found.add(int(folder.name))
+def converters_of(folder: Path) -> list[str]:
+    """The processes that convert a file below the folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended since
+            line = (process / "cmdline").read_bytes()
+            if b"reversible_exporters.conversion\0" in line and os.fsencode(folder) in line:
+                found.append(process.name)
     return found
