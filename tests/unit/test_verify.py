@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import served_model
 
+import json_schemas
 from reversible.testing import mutations
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -52,7 +53,7 @@ def the_answers(bundle: Path) -> Path:
 
 def test_a_faithful_bundle_holds(bundle: Path) -> None:
     done = verify(bundle, "--json")
-    document = json.loads(done.stdout)
+    document = json_schemas.parsed("verify", done.stdout)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert {row["status"] for row in document["criteria"]} == {"met"}
@@ -129,7 +130,7 @@ def test_an_empty_bundle_is_inconclusive(bundle: Path) -> None:
     done = verify(bundle, "--json")
 
     assert done.returncode == 3
-    assert json.loads(done.stdout)["level"] == "N2"
+    assert json_schemas.parsed("verify", done.stdout)["level"] == "N2"
 
 
 def test_an_asset_that_the_source_refused_is_named_and_nothing_is_green(bundle: Path) -> None:
@@ -142,7 +143,7 @@ def test_an_asset_that_the_source_refused_is_named_and_nothing_is_green(bundle: 
 
     assert done.returncode == 3
     assert "REFUSED BY THE SOURCE  models:model:secret: denied" in done.stdout
-    assert json.loads(verify(bundle, "--json").stdout)["refused"] == [
+    assert json_schemas.parsed("verify", verify(bundle, "--json").stdout)["refused"] == [
         {"asset": "models:model:secret", "error": "denied"}
     ]
 
@@ -155,3 +156,5 @@ def test_a_bundle_without_its_witness_is_inconclusive_and_says_why(bundle: Path)
     assert done.returncode == 3, done.stdout
     assert "NO ANSWER" in done.stdout
     assert "witness" in done.stdout
+    criteria = json_schemas.parsed("verify", verify(bundle, "--json").stdout)["criteria"]
+    assert "unanswered" in {one["status"] for one in criteria}
