@@ -316,13 +316,14 @@ class MySQLExporter:
                 fingerprint.buckets_for(rows),
             )  # fmt: skip
             query = f"SELECT {mysql_binary.select_list(columns)} FROM {table.source}"  # noqa: S608 - quoted names
-            found = fingerprint.TableFingerprint.empty(plan)
+            sums = fingerprint.Accumulator(plan)
             try:
                 with closing(mysql_protocol.binary_rows(session, query, odd=_odd(columns))) as answer:
                     for cells, count in mysql_binary.batches(answer, columns):
-                        found = found.merge(fingerprint.fingerprint(plan, [cells], [count]))
+                        sums.add(cells, count)
             except ValueError as error:
                 raise SourceError(f"table {table.name}: the witness cannot read the server's bytes: {error}") from error
+        found = sums.result()
         if found.rows != rows:
             raise SourceError(f"table {table.name}: the server counted {rows} rows and sent {found.rows}")
         where = "in the export's snapshot" if table.in_snapshot else f"outside any snapshot (engine {table.engine})"

@@ -173,15 +173,31 @@ class _Target:
             yield done
 
     def load(self, bundle: "Bundle", asset: Asset) -> Iterator[Restored]:
-        """All parts of a table, each in a transaction with its note."""
+        """All parts of a table, each in a transaction with its note.
+
+        Where the engine keeps no transactions, what an interruption left cannot be told from what is noted: such a
+        table is emptied and filled as a whole.
+        """
         document = bundle.document(asset, "table.json")
         table = quote(document["relation"])
         parts = list(bundle.parts(asset, "part-?????.parquet"))
         missing = [part for part in parts if f"rows:{asset.id}:{part.name}" not in self._done]
+        if not missing:
+            return
         rows = 0
+        begun = f"begun:{asset.id}"
         try:
+            lax = self._engine_without_transactions(document["relation"])
+            if lax and begun in self._done:
+                missing = parts
+                seen = f"engine {lax} keeps no transactions: its rows are put back from the beginning"
+                yield Restored(step="resume", subject=asset.name, seen=seen)
             if missing == parts:
+                self._forget([f"rows:{asset.id}:{part.name}" for part in parts])
                 self.run(f"DELETE FROM {table}")  # noqa: S608 - a quoted name
+            if lax and begun not in self._done:
+                self._note(begun)
+                self._done.add(begun)
             for part in missing:
                 self.run("START TRANSACTION")
                 for sql, count in mysql_restore_rows.inserts(part, document, table):
@@ -196,8 +212,22 @@ class _Target:
             self.run("ROLLBACK")
             yield Restored(step="rows", subject=asset.name).refused(one_line(error))
             return
-        if missing:
-            yield Restored(step="rows", subject=asset.name, rows=rows)
+        yield Restored(step="rows", subject=asset.name, rows=rows)
+
+    def _engine_without_transactions(self, relation: str) -> str:
+        """The engine's name when it keeps none, or does not say; else ""."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT t.engine, e.transactions FROM information_schema.tables t LEFT JOIN information_schema.engines e"
+                " ON e.engine = t.engine WHERE t.table_schema = DATABASE() AND t.table_name = %s",
+                (relation,),
+            )
+            found = cursor.fetchone()
+        return "" if found is None or found[1] == "YES" else str(found[0])
+
+    def _forget(self, steps: Sequence[str]) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.executemany(f"DELETE FROM {quote(_JOURNAL)} WHERE step = %s", [(step,) for step in steps])  # noqa: S608
 
     def _note(self, step: str) -> None:
         with self._connection.cursor() as cursor:
@@ -225,11 +255,12 @@ def _compared(session: Session, witness: Witness, asset: Asset, table: Table | N
             yield Restored(step="values", subject=asset.name, ok=False, seen="columns or their types differ")
             return
         query = f"SELECT {mysql_binary.select_list(columns)} FROM {table.source}"  # noqa: S608 - quoted names
-        here = fingerprint.TableFingerprint.empty(told.plan)
+        sums = fingerprint.Accumulator(told.plan)
         odd = any(column.stored.odd_is_bytes for column in columns)
         answer = mysql_protocol.binary_rows(session, query, odd=odd)
         for cells, count in mysql_binary.batches(answer, columns):
-            here = here.merge(fingerprint.fingerprint(told.plan, [cells], [count]))
+            sums.add(cells, count)
+    here = sums.result()
     apart = fingerprint.compare(told, here)
     seen = "" if apart.none else f"{', '.join(apart.columns_overall[:_NAMED]) or 'rows'} differ"
     yield Restored(step="values", subject=asset.name, ok=apart.none, rows=here.rows, seen=seen)

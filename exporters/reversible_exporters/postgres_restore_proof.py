@@ -11,8 +11,9 @@ from reversible import fingerprint
 from reversible.assets import Asset
 from reversible.errors import BundleError, SourceError
 from reversible.interfaces import Restored, Witness
-from reversible_exporters import postgres_binary, postgres_catalog, postgres_copy
+from reversible_exporters import postgres_binary, postgres_catalog, postgres_copy, postgres_restore_objects
 from reversible_exporters.postgres_catalog import Table
+from reversible_exporters.postgres_restore_objects import OBJECTS
 from reversible_exporters.postgres_session import Session
 from reversible_exporters.postgres_totals import totals
 from reversible_exporters.postgres_types import Column
@@ -24,14 +25,23 @@ _CONNECT_TIMEOUT_S = 10.0
 _NAMED = 3  # columns that one line names
 
 
-def prove(url: str, bundle: "Bundle", tables: Sequence[Asset]) -> Iterator[Restored]:
-    """Two answers per table; `ok` is None where it could not be asked: that is never a pass."""
+def prove(url: str, bundle: "Bundle", tables: Sequence[Asset], owners: Mapping[str, str] | None) -> Iterator[Restored]:
+    """Two answers per table; `ok` is None where it could not be asked: that is never a pass.
+
+    Args:
+        url: The target.
+        bundle: What was restored.
+        tables: Which tables of it.
+        owners: The owners of large objects, by their number at the source; None when they were left out on request.
+    """
     session = Session.open(url, None, connect_timeout_s=_CONNECT_TIMEOUT_S, statement_timeout_s=0.0)
     try:
         here = {table.name: table for table in postgres_catalog.tables(session)}
         for asset in tables:
             try:
-                yield from _table(session, bundle.witness(asset), asset, here)
+                if asset.name == OBJECTS and owners is None:
+                    raise SourceError("not compared: the owners of large objects were left out")
+                yield from _table(session, bundle.witness(asset), asset, here, owners or {})
             except (SourceError, BundleError) as error:
                 for step in ("totals", "values"):
                     yield Restored(step=step, subject=asset.name, ok=None, seen=error.message)
@@ -39,15 +49,18 @@ def prove(url: str, bundle: "Bundle", tables: Sequence[Asset]) -> Iterator[Resto
         session.close()
 
 
-def _table(session: Session, witness: Witness, asset: Asset, here: Mapping[str, Table]) -> Iterator[Restored]:
+def _table(
+    session: Session, witness: Witness, asset: Asset, here: Mapping[str, Table], owners: Mapping[str, str]
+) -> Iterator[Restored]:
     table = here.get(asset.name)
     if table is None:
         raise SourceError("the target has no such table")
+    source = table.source if asset.name != OBJECTS else postgres_restore_objects.as_at_the_source(table.source, owners)
     with session.reading(f"table {asset.name}"):
         columns = postgres_catalog.columns(session, table)
-        rows, found = totals(session, table.source, columns)
+        rows, found = totals(session, source, columns)
         yield _totals(asset, witness.facts, rows, found)
-        yield _values(session, asset, witness, table, columns)
+        yield _values(session, asset, witness, source, columns)
 
 
 def _totals(asset: Asset, facts: Mapping[str, Any], rows: int, found: Mapping[str, Any]) -> Restored:
@@ -63,7 +76,7 @@ def _totals(asset: Asset, facts: Mapping[str, Any], rows: int, found: Mapping[st
     return Restored(step="totals", subject=asset.name, ok=not wrong, rows=rows, seen=seen)
 
 
-def _values(session: Session, asset: Asset, witness: Witness, table: Table, columns: Sequence[Column]) -> Restored:
+def _values(session: Session, asset: Asset, witness: Witness, source: str, columns: Sequence[Column]) -> Restored:
     try:
         told = fingerprint.TableFingerprint.from_stored(witness.facts["fingerprint"], witness.tables)
     except (KeyError, ValueError) as error:
@@ -73,13 +86,14 @@ def _values(session: Session, asset: Asset, witness: Witness, table: Table, colu
     if other or len(families) != len(told.plan.columns):
         seen = f"columns or their types differ: {', '.join(other[:_NAMED]) or 'more columns here'}"
         return Restored(step="values", subject=asset.name, ok=False, seen=seen)
-    query = f"SELECT {postgres_binary.select_list(columns)} FROM {table.source}"  # noqa: S608 - quoted names
-    found = fingerprint.TableFingerprint.empty(told.plan)
+    query = f"SELECT {postgres_binary.select_list(columns)} FROM {source}"  # noqa: S608 - quoted names
+    sums = fingerprint.Accumulator(told.plan)
     try:
         for cells, count in postgres_binary.batches(postgres_copy.copy(session, query, "binary"), columns):
-            found = found.merge(fingerprint.fingerprint(told.plan, [cells], [count]))
+            sums.add(cells, count)
     except ValueError as error:
         raise SourceError(f"the target's bytes cannot be read: {error}") from error
+    found = sums.result()
     same = found.same_as(told)
     seen = "" if same else f"fingerprint {told.digest} at the source, {found.digest} here"
     return Restored(step="values", subject=asset.name, ok=same, rows=found.rows, seen=seen)

@@ -211,11 +211,12 @@ class SQLiteExporter:
             challenge, tuple(fingerprint.Column(one.name, one.family) for one in columns), _identity(columns),
             fingerprint.buckets_for(rows),
         )  # fmt: skip
-        found = fingerprint.TableFingerprint.empty(plan)
+        sums = fingerprint.Accumulator(plan)
         broken: set[str] = set()
         for cells, count in sqlite_witness.batches(session, table.source, columns):
-            found = found.merge(fingerprint.fingerprint(plan, [cells], [count]))
+            sums.add(cells, count)
             broken |= {name for name, one in cells.items() if sqlite_witness.is_broken(one)}
+        found = sums.result()
         counted, by_column = sqlite_witness.totals(session, table.source, columns, broken)
         if not found.rows == rows == counted:
             raise SourceError(f"table {table.name}: SQLite counted {rows} rows and sent {found.rows}")

@@ -240,11 +240,11 @@ def _stored(connection: sqlite3.Connection, name: str, columns: Sequence[Column]
 
 
 def _sum(plan: Plan, columns: Sequence[Column], batches: Iterator[list[tuple[Any, ...]]]) -> TableFingerprint:
-    total = TableFingerprint.empty(plan)
+    total = fingerprint.Accumulator(plan)
     for rows in batches:
         cells = {}
         for column, values in zip(columns, zip(*rows, strict=True), strict=True):
             array, odd = typed(values, column)
             cells[column.name] = Cells(array, {row: text for row, _, text in odd})
-        total = total.merge(fingerprint.fingerprint(plan, [cells], [len(rows)]))
-    return total
+        total.add(cells, len(rows))
+    return total.result()

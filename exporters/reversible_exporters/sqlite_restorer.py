@@ -73,11 +73,11 @@ def _proved(session: Session, table: Table, asset: Asset, bundle: "Bundle") -> I
         columns = [replace(one, stored=classes[one.name]) for one in sqlite_catalog.columns(session, table)]
     except (KeyError, ValueError) as error:
         raise BundleError(f"{asset.id}: its witness or table.json cannot be read: {error!r}") from error
-    found = TableFingerprint.empty(source.plan)
+    sums = fingerprint.Accumulator(source.plan)
     broken: set[str] = set()
     try:
         for cells, count in sqlite_witness.batches(session, table.source, columns):
-            found = found.merge(fingerprint.fingerprint(source.plan, [cells], [count]))
+            sums.add(cells, count)
             broken |= {name for name, one in cells.items() if sqlite_witness.is_broken(one)}
         rows, totals = sqlite_witness.totals(session, table.source, columns, broken)
     except ValueError as error:
@@ -85,7 +85,7 @@ def _proved(session: Session, table: Table, asset: Asset, bundle: "Bundle") -> I
     yield Restored(step="rows", subject=asset.name, rows=rows)
     apart = [name for name, one in facts["totals"].items() if totals.get(name) != one]
     yield Restored(step="totals", subject=asset.name, ok=not apart, seen=", ".join(apart), rows=rows)
-    differs = fingerprint.compare(source, found)
+    differs = fingerprint.compare(source, sums.result())
     seen = (
         "" if differs.none else f"{differs.missing} rows missing, {differs.extra} extra, {differs.cells} cells differ"
     )
