@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import json_schemas
 from reversible.assets import Asset
 from reversible_samples.demo import SECRETS, Vendor, company
 
@@ -128,11 +129,12 @@ def wait_for(into: Path, phase: str, process: subprocess.Popen[str]) -> None:
 
 
 def test_check_and_inventory_reach_everything(vendor: Path) -> None:
-    check = reversible("check", vendor)
+    check = reversible("check", vendor, "--json")
     inventory = reversible("inventory", vendor, "--json")
 
     assert check.returncode == 0, check.stdout + check.stderr
-    assets = {asset["id"]: asset for asset in json.loads(inventory.stdout)["assets"]}
+    assert json_schemas.parsed("check", check.stdout)["storage"]["kind"] == "s3"
+    assets = {asset["id"]: asset for asset in json_schemas.parsed("inventory", inventory.stdout)["assets"]}
     assert assets["boutique:table:boutique.ligne"]["rows"] is not None
     assert sum(name.startswith("models:model:") for name in assets) == 3
 
@@ -208,8 +210,9 @@ def test_a_plan_that_leaves_everything_out_is_inconclusive_and_proves_no_content
         encoding="utf-8",
     )
     done = reversible("dry-run", plan, "--into", tmp_path / "run", "--json")
-    verdicts = json.loads(done.stdout)
+    verdicts = json_schemas.parsed("dry-run", done.stdout)
 
+    assert done.stdout.encode() == (tmp_path / "run/evidence/data/verdicts.json").read_bytes()
     assert done.returncode == 3, done.stderr
     assert verdicts["level"] == "N2"
     proven = {one["id"] for one in verdicts["clauses"] if one["verdict"] == "PROVEN"}
