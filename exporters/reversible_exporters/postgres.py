@@ -186,6 +186,7 @@ class PostgresExporter:
                 "unseen": {"sequence value": closed} if closed else {},
                 "seen_share": len(names) / (len(names) + bool(closed)),
                 "server_version": session.version,
+                "locale": postgres_catalog.witnessed_locale(session),
             }
             return Witness(method="postgresql catalogs, asked again in the same snapshot", facts=facts)
         return postgres_witness.of_table(
@@ -253,7 +254,11 @@ class PostgresExporter:
         postgres_dump.require(program, session.major)
         with session.reading(f"database {asset.name}"):
             closed = [one for one in self._tables(session) if not (one.readable and one.schema_usable)]
-            document = postgres_catalog.inventory(session)
+            document = {
+                **postgres_catalog.inventory(session), "locale": postgres_catalog.locale(session.rows),
+                "settings": postgres_catalog.settings(session.rows),
+                "large_object_owners": postgres_catalog.owners_of_large_objects(session),
+            }  # fmt: skip
             known = postgres_catalog.next_values(session)
             hidden = [name for name, _, _ in postgres_catalog.sequences(session) if name not in known]
         sql = postgres_dump.schema(

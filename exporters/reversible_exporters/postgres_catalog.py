@@ -1,6 +1,6 @@
 """What is in the database? From pg_class and its kin: information_schema shows a partition and its parent alike."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -8,6 +8,8 @@ from typing import Any
 
 from reversible_exporters.postgres_session import Session
 from reversible_exporters.postgres_types import Column
+
+Ask = Callable[[str], list[tuple[Any, ...]]]  # the rows that a server answers a query with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +101,45 @@ def inventory(session: Session) -> dict[str, Any]:
     classes = {kind: sorted(found) for kind, found in sorted(names.items())}
     counts = {kind: len(found) for kind, found in classes.items()}
     return {"classes": classes, "counts": counts, "sequence_values": values}
+
+
+def locale(ask: Ask) -> dict[str, Any]:
+    """By which rules the database stores, sorts and compares text: what CREATE DATABASE said, which pg_dump leaves out.
+
+    A key is null where this version has no such rule.
+    """
+    ((encoding, row),) = ask(
+        "SELECT pg_encoding_to_char(encoding), to_jsonb(d) FROM pg_database d WHERE datname = current_database()"
+    )
+    providers = {"c": "libc", "i": "icu", "b": "builtin", None: "libc"}  # before 15 there was no other for a database
+    return {
+        "encoding": encoding, "provider": providers.get(row.get("datlocprovider"), row.get("datlocprovider")),
+        "collate": row["datcollate"], "ctype": row["datctype"],
+        "locale": row.get("datlocale") or row.get("daticulocale"), "rules": row.get("daticurules"),
+        "version": row.get("datcollversion"),
+    }  # fmt: skip
+
+
+def witnessed_locale(session: Session) -> dict[str, str]:
+    """Of the same what every version tells, in its own columns."""
+    ((encoding, collate, ctype),) = session.rows(
+        "SELECT current_setting('server_encoding'), datcollate::text, datctype::text FROM pg_database"
+        " WHERE datname = current_database()"
+    )
+    return {"encoding": encoding, "collate": collate, "ctype": ctype}
+
+
+def settings(ask: Ask) -> list[str]:
+    """What ALTER DATABASE ... SET said for every role, "name=value"."""
+    query = """SELECT unnest(setconfig) FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase
+                WHERE setrole = 0 AND datname = current_database() ORDER BY 1"""
+    return [str(one) for (one,) in ask(query)]
+
+
+def owners_of_large_objects(session: Session) -> dict[str, str]:
+    """The names behind `lomowner`, by its number."""
+    query = "SELECT oid::text, rolname::text FROM pg_roles WHERE oid IN (SELECT lomowner FROM pg_largeobject_metadata)"
+    return dict(session.rows(query))
 
 
 def sequences(session: Session) -> list[tuple[str, int | None, int]]:

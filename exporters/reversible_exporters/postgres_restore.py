@@ -6,7 +6,8 @@ through COPY's binary format and fingerprinted under the witness's challenge.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from reversible_exporters import (
     postgres_restore_proof,
     postgres_restore_rows,
     postgres_restore_script,
+    postgres_restore_target,
 )
 from reversible_exporters.postgres_restore_objects import OBJECTS, PAGES
 from reversible_exporters.postgres_restore_script import Statement
@@ -73,7 +75,8 @@ class PostgresRestorer:
                 for one in self._steps(target, bundle, database, tables):
                     whole = whole and one.ok is True
                     yield one
-                yield from postgres_restore_proof.prove(self.url, bundle, tables)
+                owners = bundle.document(database, "database.json")["large_object_owners"] if self.owners else None
+                yield from postgres_restore_proof.prove(self.url, bundle, tables, owners)
                 if whole:
                     target.end()
         finally:
@@ -91,10 +94,12 @@ class PostgresRestorer:
         before, after = postgres_restore_script.split(script)
         yield from self._apply(target, before, "before")
         yield from _extensions(target, document)
+        yield from postgres_restore_target.apart(target, document)
         for table in tables:
             if table.name not in _LARGE:
                 yield from _load(target, bundle, table)
         yield from _large_objects(target, bundle, tables)
+        yield from _rights(target, bundle, tables, document["large_object_owners"] if self.owners else {})
         yield from _sequences(target, document)
         yield from self._apply(target, after, "after")
         yield from _materialize(target, [*before, *after], document)
@@ -185,6 +190,31 @@ def _large_objects(target: Target, bundle: "Bundle", tables: Sequence[Asset]) ->
                     yield done.refused(_said(error))
                 else:
                     yield Restored(step="objects", subject=name, rows=rows if name == OBJECTS else 0)
+
+
+def _rights(target: Target, bundle: "Bundle", tables: Sequence[Asset], owners: dict[str, str]) -> Iterator[Restored]:
+    """The owners of large objects, then the grants on them; a role that is missing is one line."""
+    for table in [table for table in tables if table.name == OBJECTS]:
+        for part in _parts(bundle, table):
+            for number, name in owners.items():
+                give = partial(postgres_restore_objects.give, target, part, int(number), name)
+                yield from _right(target, f"owner:{number}:{part.name}", f"{OBJECTS}: owner {name}", give)
+            give = partial(postgres_restore_objects.grant, target, part)
+            yield from _right(target, f"grants:{part.name}", f"{OBJECTS}: grants", give)
+
+
+def _right(target: Target, step: str, subject: str, give: Callable[[], None]) -> Iterator[Restored]:
+    """Nothing when it went well: who owns the objects is no step of its own."""
+    if target.is_done(step):
+        return
+    psycopg = driver()
+    try:
+        with target.step(step):
+            give()
+    except psycopg.Error as error:
+        if target.connection.closed:
+            raise
+        yield Restored(step="objects", subject=subject).refused(_said(error))
 
 
 def _parts(bundle: "Bundle", table: Asset) -> list[Path]:

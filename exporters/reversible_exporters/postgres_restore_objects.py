@@ -1,7 +1,8 @@
 """How do large objects go back to PostgreSQL, page by page, with their numbers, owners and grants?
 
 A bundle holds them as the rows of the two catalogs that PostgreSQL keeps them in. No server takes rows for a catalog,
-so each object is made by `lo_create`, under its own number because rows refer to it, and filled by `lo_put`.
+so each object is made by `lo_create`, under its own number because rows refer to it, and filled by `lo_put`. Owners
+and grants come after the content: a role that the target lacks costs no object.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,21 +21,38 @@ _BATCH_ROWS = 1 << 12
 
 
 def create(target: Target, part: Path) -> int:
-    """Make every object of a part of OBJECTS; return how many.
-
-    Raises:
-        psycopg.Error: the target refuses one, or lacks a role that one is granted to.
-    """
+    """Make every object of a part of OBJECTS; return how many."""
     made = 0
     for row in _rows(part):
         target.rows("SELECT pg_catalog.lo_create(%s::pg_catalog.oid)", (str(row["oid"]),))
-        owner = _owner(target, row)
-        if owner is not None:
-            target.run(f"ALTER LARGE OBJECT {int(row['oid'])} OWNER TO {owner}")
-        if row["lomacl"] is not None:
-            _grant(target, row)
         made += 1
     return made
+
+
+def give(target: Target, part: Path, number: int, name: str) -> None:
+    """Give the objects that belong to the role `number` at the source to the role `name`.
+
+    Raises:
+        psycopg.Error: the target has no such role.
+    """
+    ((quoted,),) = target.rows(
+        "SELECT quote_ident(coalesce((SELECT rolname FROM pg_catalog.pg_roles WHERE oid = %s AND oid = %s), %s))",
+        (number, _BOOTSTRAP, name),  # the bootstrap superuser is one and the same, under any name
+    )
+    for row in _rows(part):
+        if row["lomowner"] == number:
+            target.run(f"ALTER LARGE OBJECT {int(row['oid'])} OWNER TO {quoted}")
+
+
+def grant(target: Target, part: Path) -> None:
+    """Grant on every object of a part what was granted on it at the source.
+
+    Raises:
+        psycopg.Error: the target lacks a role that one is granted to.
+    """
+    for row in _rows(part):
+        if row["lomacl"] is not None:
+            _grant(target, row)
 
 
 def fill(target: Target, part: Path) -> int:
@@ -56,19 +74,27 @@ def fill(target: Target, part: Path) -> int:
     return pages
 
 
+def as_at_the_source(metadata: str, owners: Mapping[str, str]) -> str:
+    """What FROM reads to see OBJECTS with the source's numbers of its owners; a role that it does not know is 0.
+
+    A role has another number on each server; only its name is the same.
+    """
+    known = [f"({int(number)}, {_literal(name)})" for number, name in owners.items() if int(number) != _BOOTSTRAP]
+    numbers = f"(VALUES ({_BOOTSTRAP}, NULL){''.join(f', {one}' for one in known)}) v(number, name)"
+    role = f"(r.rolname = v.name OR v.number = {_BOOTSTRAP} AND r.oid = {_BOOTSTRAP})"
+    owner = (
+        f"SELECT number::oid FROM {numbers} JOIN pg_catalog.pg_roles r ON {role} WHERE r.oid = m.lomowner"  # noqa: S608
+        " ORDER BY number LIMIT 1"
+    )
+    return f"(SELECT oid, coalesce(({owner}), 0::oid) AS lomowner, lomacl FROM {metadata} m) objects"  # noqa: S608
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
 def _put(target: Target, number: int, start: int, held: bytearray) -> None:
     target.rows("SELECT pg_catalog.lo_put(%s::pg_catalog.oid, %s, %s)", (str(number), start, bytes(held)))
-
-
-def _owner(target: Target, row: Mapping[str, Any]) -> str | None:
-    """The owner's name at the source: of the bootstrap superuser, or as a grant tells it; None when nothing does."""
-    if row["lomowner"] == _BOOTSTRAP:
-        ((name,),) = target.rows("SELECT quote_ident(rolname) FROM pg_catalog.pg_roles WHERE oid = %s", (_BOOTSTRAP,))
-        return str(name)
-    if row["lomacl"] is None:
-        return None
-    granted = target.rows("SELECT grantor::regrole::text FROM aclexplode(%s::aclitem[]) LIMIT 1", (row["lomacl"],))
-    return str(granted[0][0]) if granted else None
 
 
 def _grant(target: Target, row: Mapping[str, Any]) -> None:

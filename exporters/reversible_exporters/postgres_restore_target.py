@@ -5,11 +5,13 @@ note are there together or not at all. The journal goes away when nothing is lef
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from reversible.errors import DestinationError, UsageError
+from reversible.interfaces import Restored
+from reversible_exporters import postgres_catalog
 from reversible_exporters.postgres_session import address, driver, one_line
 
 if TYPE_CHECKING:
@@ -46,6 +48,22 @@ SELECT pg_describe_object(classid, oid, 0) FROM (
    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = one.classid AND d.objid = one.oid AND deptype = 'e')
 UNION ALL SELECT 'large object ' || oid FROM pg_largeobject_metadata
  ORDER BY 1 LIMIT 4"""  # oid from 16384 on: FirstNormalObjectId, not of initdb
+
+
+def apart(target: "Target", document: Mapping[str, Any]) -> Iterator[Restored]:
+    """A note for each rule of the database itself that is another one at the source, which no restore can set."""
+    subject = f"DATABASE {document['name']}"
+    here = postgres_catalog.locale(target.rows)
+    for rule, there in document["locale"].items():
+        if here[rule] != there:
+            what = "text is stored otherwise" if rule == "encoding" else "text sorts and compares otherwise"
+            seen = f"{rule} {here[rule]} here, {there} at the source: {what}"
+            yield Restored(step="note", subject=subject, seen=seen)
+    known = postgres_catalog.settings(target.rows)
+    for one in document["settings"]:
+        if one not in known:
+            seen = f"at the source ALTER DATABASE … SET {one}; here it is not"
+            yield Restored(step="note", subject=subject, seen=seen)
 
 
 class Target:

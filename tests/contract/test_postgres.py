@@ -544,6 +544,21 @@ def _set(path: Path, name: str, **values: Any) -> None:
     path.write_text(json.dumps(document))
 
 
+def test_another_encoding_or_collation_of_the_database_is_named(copy: Path) -> None:
+    path = copy / asset_of(copy, "comptoir").folder / "database.json"
+    text = path.read_text()
+    for old, new, named in (
+        ('"encoding": "UTF8", "locale"', '"encoding": "LATIN1", "locale"', "encoding LATIN1, at the source UTF8"),
+        ('"collate": "C"', '"collate": "fr_FR"', "collate fr_FR, at the source C"),
+    ):
+        compact = json.dumps(json.loads(text), sort_keys=True)
+        assert old in compact
+        path.write_text(compact.replace(old, new))
+        found = findings(copy, "comptoir")["data.metadata_classes_missing"]
+
+        assert (found.value, found.places) == (1, (f"database locale: {named}",))
+
+
 def test_a_truncated_dump_is_not_answered(copy: Path) -> None:
     path = copy / asset_of(copy, "comptoir").folder / "schema.sql"
     text = path.read_text(encoding="utf-8")

@@ -4,6 +4,8 @@ import psycopg
 import pytest
 
 from postgres_versions import MAJORS, ServerOf
+from reversible_exporters import postgres_catalog
+from reversible_exporters.postgres_session import Session
 
 
 @pytest.mark.slow
@@ -15,3 +17,19 @@ def test_a_server_of_each_version_starts(postgres_of: ServerOf, major: int) -> N
 
     assert version == major
     assert server.pg_dump.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("major", MAJORS)
+def test_each_version_tells_by_which_rules_a_database_sorts(postgres_of: ServerOf, major: int) -> None:
+    session = Session.open(postgres_of(major).url, None, connect_timeout_s=10, statement_timeout_s=0)
+    known, seen = postgres_catalog.locale(session.rows), postgres_catalog.witnessed_locale(session)
+    on_disk = session.on_disk
+    session.close()
+
+    assert known == {
+        "encoding": "UTF8", "provider": "builtin" if major >= 17 else "libc", "collate": "C", "ctype": "C",
+        "locale": "C.UTF-8" if major >= 17 else None, "rules": None, "version": "1" if major >= 17 else None,
+    }  # fmt: skip
+    assert seen == {"encoding": "UTF8", "collate": "C", "ctype": "C"}
+    assert on_disk

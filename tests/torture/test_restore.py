@@ -140,6 +140,70 @@ def test_large_objects_come_back_with_their_holes_owners_and_grants(
     assert target.dump() == source.dump()
 
 
+@pytest.mark.slow
+def test_an_owner_of_large_objects_comes_back_or_is_said(
+    postgres_of: ServerOf, poor: PostgresServer, tmp_path: Path
+) -> None:
+    """Nothing but database.json tells the owner of an object that nobody was granted anything on."""
+    source, target, elsewhere = Database(postgres_of(18)), Database(postgres_of(18)), Database(poor)
+    source.run('CREATE ROLE "garde ""objets"""; SELECT lo_from_bytea(21, \'a\'), lo_from_bytea(22, \'b\')')
+    source.run('ALTER LARGE OBJECT 21 OWNER TO "garde ""objets"""')
+    bundle = exported(source, tmp_path / "b")
+    steps, poorer = restored(bundle, target), restored(bundle, elsewhere)
+    unowned = restored(bundle, Database(poor), owners=False)
+    content = elsewhere.rows("SELECT convert_from(lo_get(21), 'UTF8')")
+    elsewhere.run('CREATE ROLE "garde ""objets"""')
+    again = restored(bundle, elsewhere)
+
+    assert wrong(steps) == []
+    assert target.dump() == source.dump()
+    owner = "SELECT pg_get_userbyid(lomowner) FROM pg_largeobject_metadata ORDER BY oid"
+    assert target.rows(owner) == [('garde "objets"',), ("postgres",)]
+    assert [one for one in wrong(poorer) if one.startswith("objects")] == [
+        'objects pg_catalog.pg_largeobject_metadata: owner garde "objets": role "garde "objets"" does not exist'
+    ]
+    assert content == [("a",)]
+    assert [one for one in wrong(poorer) if one.startswith("totals")]  # the owner is another one
+    assert {one.step for one in unowned if one.ok is not True} == {"totals", "values"}  # as asked: not compared
+    assert not wrong(again)
+    assert elsewhere.rows(owner) == [('garde "objets"',), ("postgres",)]
+    for one in (source, target, elsewhere):
+        one.run("ALTER LARGE OBJECT 21 OWNER TO postgres")
+
+
+@pytest.mark.slow
+def test_what_a_database_itself_is_set_to_is_in_the_bundle_and_what_differs_is_said(
+    postgres_of: ServerOf, tmp_path: Path
+) -> None:
+    """pg_dump leaves it out, for it belongs to CREATE DATABASE: yet text sorts and compares by it."""
+    source, target = Database(postgres_of(18)), Database(postgres_of(18))
+    name = source.url.rpartition("/")[2]
+    target.run(
+        "CREATE DATABASE sorts_otherwise TEMPLATE template0 LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C' LOCALE 'C'"
+    )
+    source.run(f"ALTER DATABASE \"{name}\" SET datestyle = 'SQL, DMY'")
+    source.run("CREATE TABLE t (a text)")
+    bundle = exported(source, tmp_path / "b")
+    (asset,) = (one for one in bundle.assets if one.kind == "database")
+    document = bundle.document(asset, "database.json")
+    same, other = (
+        restored(bundle, target),
+        restored(bundle, Database(target.server, name="sorts_otherwise", make=False)),
+    )
+
+    assert document["locale"] == {
+        "encoding": "UTF8", "provider": "builtin", "collate": "C", "ctype": "C", "locale": "C.UTF-8", "rules": None,
+        "version": "1",
+    }  # fmt: skip
+    assert document["settings"] == ["DateStyle=SQL, DMY"]
+    notes = {(one.subject, one.seen) for one in other if one.step == "note"}
+    setting = (f"DATABASE {name}", "at the source ALTER DATABASE … SET DateStyle=SQL, DMY; here it is not")
+    assert notes == {
+        setting, (f"DATABASE {name}", "locale C here, C.UTF-8 at the source: text sorts and compares otherwise"),
+    }  # fmt: skip
+    assert {(one.subject, one.seen) for one in same if one.step == "note"} == {setting}
+
+
 # --- what the target cannot take ----------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from reversible_verifiers import mysql_script, next_values, sql_statements, sqli
 
 _PLACES = 20
 _SEQUENCE_VALUE = "sequence value"
+_LOCALE = "database locale"
 
 
 class Metadata:
@@ -39,6 +40,12 @@ class Metadata:
             expected = {kind: Counter(tuple(name) for name in names) for kind, names in facts["classes"].items()}
             document = bundle.document(asset, "database.json")
             lost = list(next_values.astray(facts["next_values"], document["sequence_values"], source_type))
+            kept, seen = document.get("locale", {}), facts.get("locale", {})
+            moved = [
+                f"{_LOCALE}: {rule} {kept.get(rule)}, at the source {one}"
+                for rule, one in seen.items()
+                if kept.get(rule) != one
+            ]
             definitions = [(str(kind), tuple(name), str(text)) for kind, name, text in facts["definitions"]]
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise BundleError(f"{asset.id}: database.json or its witness cannot be read: {error!r}") from error
@@ -61,15 +68,15 @@ class Metadata:
         changed = list(dict.fromkeys((kind, name) for kind, name in altered if (kind, name) not in gone))
         places += [f"{kind} {'.'.join(name)}: not as the source defines it" for kind, name in changed]
         total = sum(map(Counter.total, expected.values())) + len(facts["next_values"])
+        classes = len({*lacking, *(kind for kind, _ in changed)}) + bool(lost) + bool(moved)
         yield Finding(
-            "data.metadata_classes_missing", asset.id, len({*lacking, *(kind for kind, _ in changed)}) + bool(lost),
-            unit="count",
+            "data.metadata_classes_missing", asset.id, classes, unit="count",
             seen="{found} of {expected} objects in {classes} classes are in the dump of the schema",
             facts={
                 "found": total - len(places), "expected": total,
                 "classes": sum(bool(names) for names in expected.values()) + bool(facts["next_values"]),
             },
-            places=tuple(places[:_PLACES]), files=(bundle.relative(path),), coverage=_seen_share(facts),
+            places=tuple([*moved, *places][:_PLACES]), files=(bundle.relative(path),), coverage=_seen_share(facts),
         )  # fmt: skip
 
 
