@@ -218,8 +218,9 @@ class _Target:
         """The engine's name when it keeps none, or does not say; else ""."""
         with self._connection.cursor() as cursor:
             cursor.execute(
-                "SELECT t.engine, e.transactions FROM information_schema.tables t LEFT JOIN information_schema.engines e"
-                " ON e.engine = t.engine WHERE t.table_schema = DATABASE() AND t.table_name = %s",
+                "SELECT t.engine, e.transactions FROM information_schema.tables t"
+                " LEFT JOIN information_schema.engines e ON e.engine = t.engine"
+                " WHERE t.table_schema = DATABASE() AND t.table_name = %s",
                 (relation,),
             )
             found = cursor.fetchone()

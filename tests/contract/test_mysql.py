@@ -258,6 +258,70 @@ def test_a_restore_refuses_a_database_that_holds_something(server: MariaDBServer
         list(MySQLRestorer(server.url).restore(bundle, database, []))
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from reversible.assets import Kind
+from reversible.bundle.reader import Bundle
+from reversible_exporters import mysql_restore_rows
+from reversible_exporters.mysql_restore import MySQLRestorer
+
+root, url, statements = sys.argv[1:]
+original, sent = mysql_restore_rows.inserts, 0
+
+def inserts(*given):
+    global sent
+    for one in original(*given):
+        if sent == int(statements):
+            os.kill(os.getpid(), signal.SIGKILL)
+        sent += 1
+        yield one
+
+mysql_restore_rows.inserts = inserts
+bundle = Bundle.open(Path(root))
+database, tables = ([one for one in bundle.assets if one.kind is kind] for kind in (Kind.DATABASE, Kind.TABLE))
+list(MySQLRestorer(url).restore(bundle, database[0], tables))
+"""
+
+
+@pytest.mark.parametrize("engine", ["MyISAM", "Aria", "InnoDB"])
+@pytest.mark.parametrize("statements", [1, 2, 5])
+def test_a_killed_restore_doubles_no_row_even_where_the_engine_keeps_no_transactions(
+    server: MariaDBServer, database: str, tmp_path: Path, engine: str, statements: int
+) -> None:
+    """Two INSERTs a part, four parts; the kill falls into a part, before its second INSERT, and between two parts."""
+    run(
+        server, f"CREATE TABLE t (id int AUTO_INCREMENT, x varchar(400), KEY (id)) ENGINE={engine} AUTO_INCREMENT=9000",
+        "INSERT INTO t SELECT seq, REPEAT('x', 300) FROM seq_1_to_8000", database=database,
+    )  # fmt: skip
+    bundle, _ = export(exporter(server, database, part_rows=2000), tmp_path / "b")
+    copy = f"{database[:50]} {engine}{statements}"
+    run(server, f"CREATE DATABASE {quote(copy)} CHARACTER SET utf8mb4")
+    try:
+        command = [sys.executable, "-c", KILLED, str(bundle.root), server.url_of("root", copy), str(statements)]
+        killed = subprocess.run(command, check=False)
+        there = run(server, "SELECT count(*) FROM t", database=copy)[0][0]
+        database_asset, table = sorted(bundle.assets, key=lambda one: one.kind)
+        steps = list(MySQLRestorer(server.url_of("root", copy)).restore(bundle, database_asset, [table]))
+        found = run(server, "SELECT count(*), count(DISTINCT id) FROM t", database=copy)
+        left = run(server, "SHOW TABLES", database=copy)
+        next_value = run(server, "SHOW CREATE TABLE t", database=copy)[0][1]
+    finally:
+        run(server, f"DROP DATABASE {quote(copy)}")
+
+    assert killed.returncode == -signal.SIGKILL
+    assert there > 0 or engine == "InnoDB"  # else the kill came too early to show anything
+    assert found == [(8000, 8000)]
+    assert [one for one in steps if one.ok is not True] == []
+    assert [one.seen for one in steps if one.step == "resume"] == (
+        []
+        if engine == "InnoDB"
+        else [f"engine {engine} keeps no transactions: its rows are put back from the beginning"]
+    )
+    assert left == [("t",)]
+    assert "AUTO_INCREMENT=9000" in next_value
+
+
 def test_typed_columns_are_typed_and_exceptions_stand_beside_them(faithful: Path) -> None:
     bundle = Bundle.open(faithful)
     types: dict[str, str] = {}
