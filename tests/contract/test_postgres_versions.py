@@ -1,8 +1,12 @@
 """Do the servers of every supported version start, and are they what they say?"""
 
+import shutil
+from pathlib import Path
+
 import psycopg
 import pytest
 
+import postgres_versions
 from postgres_versions import MAJORS, ServerOf
 from reversible_exporters import postgres_catalog
 from reversible_exporters.postgres_session import Session
@@ -33,3 +37,15 @@ def test_each_version_tells_by_which_rules_a_database_sorts(postgres_of: ServerO
     }  # fmt: skip
     assert seen == {"encoding": "UTF8", "collate": "C", "ctype": "C"}
     assert on_disk
+
+
+@pytest.mark.parametrize(("needed", "outcome"), [("", pytest.skip.Exception), ("1", pytest.fail.Exception)])
+def test_a_server_that_cannot_be_had_is_skipped_but_never_where_it_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needed: str, outcome: type[BaseException]
+) -> None:
+    monkeypatch.setenv("REVERSIBLE_TESTS_NEED_POSTGRES_VERSIONS", needed)
+    monkeypatch.setenv("REVERSIBLE_POSTGRES_CACHE", str(tmp_path))
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+
+    with pytest.raises(outcome, match="need npm"):
+        postgres_versions.programs(14)
