@@ -75,10 +75,7 @@ def _fetch(version: str, folder: Path) -> None:
         native = Path(scratch) / "package/native"
         _link(native)
         try:
-            try:
             native.rename(folder)
-        except OSError:
-            assert folder.exists()  # another process of the same run fetched it meanwhile
         except OSError:  # another process of the same test run was faster
             if not folder.is_dir():
                 raise
