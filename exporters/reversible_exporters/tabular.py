@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import Context, Decimal
+from functools import reduce
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,7 @@ import pyarrow as pa
 from reversible import fingerprint
 from reversible.assets import Asset
 from reversible.errors import ReversibleError, SourceError
-from reversible.fingerprint import Cells, Plan, TableFingerprint
+from reversible.fingerprint import Cells, Plan
 from reversible.interfaces import Witness
 from reversible_exporters import table_parts, tabular_binary, tabular_text
 from reversible_exporters.table_parts import Block
@@ -153,7 +155,7 @@ def witness(path: Path, declared: Declared, *, name: str = "", rows: int | None 
         if rows is None:
             rows = sum(1 for _ in readers[-1][1](path, declared)[1])
         plan = Plan(secrets.token_hex(32), families, (), fingerprint.buckets_for(rows))
-        found = TableFingerprint.empty(plan)
+        sums = fingerprint.Accumulator(plan)
         tallies = {one: Tally(column.family) for one, column in declared.columns.items()}
         seconds = (second for _, second in _pairs(path, declared, scratch))
         for block, _ in _blocks(seconds, declared, schema, scratch):
@@ -163,7 +165,8 @@ def witness(path: Path, declared: Declared, *, name: str = "", rows: int | None 
             cells = {one: Cells(block.batch.column(n), odd[one]) for n, one in enumerate(declared.columns)}
             for one, tally in tallies.items():
                 tally.add(cells[one])
-            found = found.merge(fingerprint.fingerprint(plan, [cells], [block.batch.num_rows]))
+            sums.add(cells, block.batch.num_rows)
+        found = sums.result()
     described = [{"name": one, "source_type": of.type, "nullable": True} for one, of in declared.columns.items()]
     alone = ": no second reader exists" if len(readers) == 1 else ""
     return Witness(
@@ -302,8 +305,8 @@ class Tally:
         figures = [_measure(value, self._family) for value in values]
         kept = self._measured
         if figures:
-            total = sum(figures) + (kept[0] if kept else 0)
-            self._measured = [total, min([*figures, *kept[1:2]]), max([*figures, *kept[2:3]])]
+            ends = min([*figures, *kept[1:2]]), max([*figures, *kept[2:3]])
+            self._measured = [_total([*figures, *kept[:1]]), *ends]
 
     def figures(self) -> dict[str, Any]:
         total, low, high = map(_figure, self._measured or (None, None, None))
@@ -311,6 +314,7 @@ class Tally:
         return {"present": self._present, "of": of, "sum": total, "min": low, "max": high}
 
 
+_EXACT = Context(prec=200)
 _OF = {
     "int": "value", "decimal": "value", "date": "days since 1970-01-01", "time": "microseconds", "bool": "true",
     "timestamp": "microseconds since 1970-01-01", "timestamptz": "microseconds since 1970-01-01 UTC", "float": "NaN",
@@ -335,6 +339,11 @@ def _measure(value: Any, family: str) -> Any:
     if family == "text":
         return len(value.encode())
     return len(value) if family == "binary" else value
+
+
+def _total(figures: list[Any]) -> Any:
+    """Python's own addition of decimals rounds to 28 digits."""
+    return reduce(_EXACT.add, figures) if isinstance(figures[0], Decimal) else sum(figures)
 
 
 def _figure(value: Any) -> str | None:

@@ -1,10 +1,12 @@
 """What do the Parquet files of a table hold, cell by cell, exceptions put back?"""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from reversible import fingerprint
 from reversible.assets import Asset
@@ -14,6 +16,7 @@ from reversible.comparison.one_sided import Located
 from reversible.comparison.tables import BATCH_ROWS, Table, exceptions, plain, reading, shown
 from reversible.errors import BundleError
 from reversible.fingerprint import Accumulator, Cells, Differences, Plan, TableFingerprint
+from reversible_verifiers.tallies import Tally
 
 __all__ = ["BATCH_ROWS", "batches", "compared", "exceptions", "located", "parts", "reading", "suspects"]
 
@@ -54,7 +57,7 @@ def compared(asset: Asset, bundle: Bundle) -> tuple[TableFingerprint, TableFinge
     except (KeyError, ValueError) as error:
         raise BundleError(f"{asset.id}: the witness holds no fingerprint: {error}") from error
     parts(asset, bundle)
-    copy = _fingerprint(_state(asset, bundle), source.plan)
+    copy = _read(_state(asset, bundle), source.plan).fingerprint
     return source, copy, fingerprint.compare(source, copy)
 
 
@@ -68,14 +71,42 @@ def located(asset: Asset, bundle: Bundle) -> Located:
     return _located(bundle.root, asset, _state(asset, bundle), plan.challenge)
 
 
+def figures(asset: Asset, bundle: Bundle, plan: Plan) -> Mapping[str, Mapping[str, str | None]]:
+    """Per column what the source's engine may have said of it: see `tallies`.
+
+    Raises:
+        BundleError: a part cannot be read, or holds values that cannot be summed.
+    """
+    found = _read(_state(asset, bundle), plan)
+    if found.trouble is not None:
+        raise BundleError(f"{asset.id}: its values cannot be summed: {found.trouble}") from found.trouble
+    return found.figures
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What one pass over a table's files gave; `trouble` where something cannot be summed."""
+
+    fingerprint: TableFingerprint
+    figures: Mapping[str, Mapping[str, str | None]]
+    trouble: pa.ArrowException | None
+
+
 @lru_cache(maxsize=4)  # two verifiers ask in a row; the times and sizes in the key notice a changed file
-def _fingerprint(files: tuple[tuple[str, int, int], ...], plan: Plan) -> TableFingerprint:
-    found = Accumulator(plan)
+def _read(files: tuple[tuple[str, int, int], ...], plan: Plan) -> _Read:
+    found, tallies = Accumulator(plan), {column.name: Tally(column.family) for column in plan.columns}
+    trouble: pa.ArrowException | None = None
     for part in (Path(name) for name, _, _ in files):
-        if not part.name.endswith(tables.SIDECAR):
-            for cells, rows in batches(part, plan):
-                found.add(cells, rows)
-    return found.result()
+        if part.name.endswith(tables.SIDECAR):
+            continue
+        for cells, rows in batches(part, plan):
+            found.add(cells, rows)
+            try:
+                for name, tally in tallies.items() if trouble is None else ():
+                    tally.add(cells[name])
+            except pa.ArrowException as error:  # no verdict yet: the fingerprint may differ, and says where
+                trouble = error
+    return _Read(found.result(), {name: tally.figures() for name, tally in tallies.items()}, trouble)
 
 
 @lru_cache(maxsize=4)
