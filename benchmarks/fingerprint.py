@@ -52,11 +52,9 @@ def decode(path: Path) -> str:
         return str(sum(batch.num_rows for batch in file.iter_batches(1 << 16, use_threads=False)))
 
 
-def fingerprint(path: Path, engine: str, *, polars: bool, sketch: int) -> str:
-    from reversible.fingerprint import Accumulator, Cells, Plan, buckets_for, parquet, texts
+def fingerprint(path: Path, engine: str, *, sketch: int) -> str:
+    from reversible.fingerprint import Accumulator, Cells, Plan, buckets_for, parquet
 
-    if polars:
-        texts.polars_hasher()
     rows = pq.read_metadata(path).num_rows
     found = Accumulator(Plan("benchmark", parquet.columns(path), KEY, buckets_for(rows), sketch), engine)  # type: ignore[arg-type]
     for batch in parquet.batches(path):
@@ -74,11 +72,10 @@ def duckdb(path: Path, query: str) -> str:
 
 WAYS: dict[str, tuple[str, Callable[[Path], str]]] = {
     "decode": ("pyarrow decodes, nothing else", decode),
-    "numba": ("fingerprint, numba", lambda path: fingerprint(path, "numba", polars=True, sketch=510)),
-    "numba-0": ("the same without the sketch", lambda path: fingerprint(path, "numba", polars=True, sketch=0)),
-    "polars": ("fingerprint, numpy and polars-hash", lambda path: fingerprint(path, "numpy", polars=True, sketch=510)),
-    "numpy": ("fingerprint, numpy and xxhash", lambda path: fingerprint(path, "numpy", polars=False, sketch=510)),
-    "numpy-0": ("the same without the sketch", lambda path: fingerprint(path, "numpy", polars=False, sketch=0)),
+    "numba": ("fingerprint, numba", lambda path: fingerprint(path, "numba", sketch=510)),
+    "numba-0": ("the same without the sketch", lambda path: fingerprint(path, "numba", sketch=0)),
+    "numpy": ("fingerprint, numpy", lambda path: fingerprint(path, "numpy", sketch=510)),
+    "numpy-0": ("the same without the sketch", lambda path: fingerprint(path, "numpy", sketch=0)),
     "duckdb-hash": (
         "DuckDB sum(hash(row)), not stable across versions",
         lambda path: duckdb(path, "SELECT sum(hash({columns})::HUGEINT) FROM '{path}'"),
@@ -92,7 +89,7 @@ WAYS: dict[str, tuple[str, Callable[[Path], str]]] = {
 
 def run(name: str, path: Path) -> tuple[float, float, str]:
     """CPU seconds, peak MiB, and what it printed."""
-    environment = {**os.environ, "POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryFile("w+") as output:
         arguments = [sys.executable, __file__, "--way", name, "--path", str(path)]
         with subprocess.Popen(arguments, stdout=output, env=environment) as process:
@@ -101,7 +98,14 @@ def run(name: str, path: Path) -> tuple[float, float, str]:
         if process.returncode:
             sys.exit(f"{name} failed")
         output.seek(0)
-        return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, output.read().strip()
+        digest, peak = output.read().rsplit(maxsplit=1)
+        return usage.ru_utime + usage.ru_stime, int(peak) / 1024, digest
+
+
+def peak_kib() -> int:
+    """Of this program alone; `ru_maxrss` would begin with the memory of the process that started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 
 
 def main() -> None:
@@ -115,7 +119,7 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.way:
         pa.set_cpu_count(1)
-        print(WAYS[asked.way][1](asked.path))
+        print(WAYS[asked.way][1](asked.path), peak_kib())
         return
     asked.folder.mkdir(exist_ok=True)
     path = asked.path or make(asked.folder, asked.scale)
@@ -126,11 +130,11 @@ def main() -> None:
     for _ in range(asked.rounds):
         for name in ways:
             figures[name].append(run(name, path))
-    digests = {figures[name][0][2] for name in ("numba", "polars", "numpy") if name in figures}
+    digests = {figures[name][0][2] for name in ("numba", "numpy") if name in figures}
     if len(digests) > 1:
         sys.exit(f"the engines disagree: {digests}")
     rows = pq.read_metadata(path).num_rows
-    packages = ("pyarrow", "numpy", "numba", "polars", "polars-hash", "xxhash", "duckdb")
+    packages = ("pyarrow", "numpy", "numba", "llvmlite", "xxhash", "duckdb")
     print(f"{rows:,} rows, {asked.rounds} rounds; {', '.join(f'{name} {version(name)}' for name in packages)}\n")
     print("| way | CPU s | ratio to decode | peak MiB |\n|---|---|---|---|")
     for name in ways:

@@ -291,15 +291,12 @@ def test_the_choice_of_an_engine_in_the_middle_of_a_table_does_not_show(monkeypa
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**63, 2**64 - 1, 0x123456789ABCDEF])
-def test_three_ways_to_xxh3_agree_at_every_length(seed: int) -> None:
+def test_both_ways_to_xxh3_agree_at_every_length(seed: int) -> None:
     data = [os.urandom(size) for size in (*range(260), 1000, 5000)]
     expected = [texts.hash_one(one, seed) for one in data]
-    polars = texts.polars_hasher()
-
-    assert polars is not None
     for kind in (pa.binary(), pa.large_binary(), pa.binary_view()):
         values = pa.concat_arrays([pa.array([None, b"x"], kind), pa.array(data, kind)]).slice(2)
-        for hasher in (texts.by_xxhash, texts.by_loops, polars):
+        for hasher in (texts.by_xxhash, texts.by_loops):
             low, high = hasher(values, seed)
             assert list(zip(low.tolist(), high.tolist(), strict=True)) == expected
 

@@ -56,11 +56,7 @@ def choose(plan: Plan, cells: int, choice: Choice) -> Literal["numpy", "numba"]:
     if not plan.columns or cells < _WORTH_LOADING:
         return "numpy"
     worth = compiled.loaded() is not None or cells >= _WORTH_COMPILING or compiled.ready()
-    if worth and compiled.loops() is not None:
-        return "numba"
-    if any(parse(column.family).kind in ("text", "binary") for column in plan.columns):
-        texts.polars_hasher()  # from now on it hashes the texts
-    return "numpy"
+    return "numba" if worth and compiled.loops() is not None else "numpy"
 
 
 def sums(plan: Plan, engine: Literal["numpy", "numba"]) -> Sums:

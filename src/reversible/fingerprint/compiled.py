@@ -9,10 +9,10 @@ import ctypes
 import hashlib
 import importlib
 import importlib.util
+import logging
 import os
 import platform
 import stat
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +25,8 @@ WORDS, PAIRS, INTS, CELLS, CELLS32 = 0, 1, 2, 3, 4
 FIELDS = 12  # of a column: form, of the key or not, three addresses, four seeds; where the key's words go, lie, count
 SCRATCH = 8  # words for each row at work, beside its image
 SHORT = 128  # bytes: `xxh3_128` leaves longer values out
+
+log = logging.getLogger(__name__)
 
 _SOURCES = ("compiled", "kernels", "kernels_memory", "kernels_xxh3", "mixing", "sketch")
 _DIGEST_BYTES = 32
@@ -49,7 +51,10 @@ def loops() -> Loops | None:
     code = _read(path)
     if code is None:
         code = _compile()
-        _write(path, code)
+        try:
+            _write(path, code)
+        except OSError as error:
+            log.warning("compiled loops serve this process only: %s", error)
     return _load(code)
 
 
@@ -77,6 +82,7 @@ def ready() -> bool:
     return path is not None and path.exists()
 
 
+@lru_cache(maxsize=1)
 def _path() -> Path | None:
     """Where the machine code lies for these sources, packages and this processor."""
     if any(importlib.util.find_spec(name) is None for name in ("numba", "llvmlite")):
@@ -120,9 +126,12 @@ def _read(path: Path) -> bytes | None:
 
 def _write(path: Path, code: bytes) -> None:
     """Other processes see the whole file or none."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(hashlib.sha256(code).digest() + code)
-    Path(file.name).replace(path)
+    partial = path.with_suffix(f".{os.getpid()}")
+    try:
+        partial.write_bytes(hashlib.sha256(code).digest() + code)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 # --- LLVM -------------------------------------------------------------------------------------------------------

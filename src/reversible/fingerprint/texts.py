@@ -1,13 +1,9 @@
-"""What are the two words of a text or of bytes? XXH3-128, seeded; three ways to it, one result.
+"""What are the two words of a text or of bytes? XXH3-128, seeded; two ways to it, one result.
 
-One by one through `xxhash`; many at once through our compiled loops, or through polars-hash (extra `fast`), where
-somebody found them worth loading.
+One by one through `xxhash`, or many at once through our compiled loops, where somebody found them worth loading.
 """
 
-import importlib
-import importlib.util
-from collections.abc import Callable, Iterable
-from functools import lru_cache
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +13,8 @@ from reversible.fingerprint import compiled
 from reversible.fingerprint.mixing import Words
 
 _WORD = (1 << 64) - 1
+_SAMPLE = 256  # values that tell whether many are alike
 _LARGE = (pa.types.is_large_string, pa.types.is_large_binary)  # their offsets have 64 bits
-_PROBES = (b"", b"a", b"sixteen bytes 16", b"x" * 17, b"y" * 129, b"z" * 241, b"w" * 1025)
-
-Hasher = Callable[[pa.Array, int], tuple[Words, Words]]
 
 
 def hash_one(data: bytes, seed: int) -> tuple[int, int]:
@@ -31,15 +25,15 @@ def hash_one(data: bytes, seed: int) -> tuple[int, int]:
 
 def hash_values(values: pa.Array, seed: int) -> tuple[Words, Words]:
     """The words of each text or binary value of a plain array; what stands for a NULL counts for nothing."""
-    if compiled.loaded() is not None:
-        return by_loops(values, seed)
-    hasher = polars_hasher() if polars_hasher.cache_info().currsize else None
-    return (hasher or by_xxhash)(values, seed)
+    return by_xxhash(values, seed) if compiled.loaded() is None else by_loops(values, seed)
 
 
 def by_xxhash(values: pa.Array, seed: int) -> tuple[Words, Words]:
-    """One value after the other, each distinct one once."""
-    encoded = values.cast(pa.large_binary()).dictionary_encode()
+    """One value after the other; where many are alike, each distinct one once."""
+    plain = values.cast(pa.large_binary())
+    if len(plain[:_SAMPLE].unique()) > _SAMPLE // 2:
+        return _each(plain.to_pylist(), seed)
+    encoded = plain.dictionary_encode()
     low, high = _each(encoded.dictionary.to_pylist(), seed)
     at = np.asarray(encoded.indices.fill_null(0).to_numpy(zero_copy_only=False), np.int64)
     return (low[at], high[at]) if len(low) else (np.zeros(len(values), np.uint64), np.zeros(len(values), np.uint64))
@@ -72,32 +66,6 @@ def by_loops_into(values: pa.Array, seed: int, low: Words, high: Words) -> None:
     if loops.xxh3_128(*at[:2], kind.itemsize, len(values), seed, *at[2:]):
         for n in np.flatnonzero(np.diff(offsets) > compiled.SHORT):
             low[n], high[n] = hash_one(octets[offsets[n] : offsets[n + 1]].tobytes(), seed)
-
-
-@lru_cache(maxsize=1)
-def polars_hasher() -> Hasher | None:
-    """polars-hash, when it is installed and gives what `xxhash` gives."""
-    if importlib.util.find_spec("polars_hash") is None:
-        return None
-    polars, polars_hash = (importlib.import_module(name) for name in ("polars", "polars_hash"))
-
-    def hash_many(values: pa.Array, seed: int) -> tuple[Words, Words]:
-        series = polars.from_arrow(values.cast(pa.large_binary()))
-        digest = polars_hash.col("v").nchash.xxh3_128(seed=seed)
-        hashed = series.alias("v").to_frame().select(digest)
-        upper = polars.col("v") // polars.lit(1 << 64, dtype=polars.UInt128)
-        found = hashed.select(
-            low=polars.col("v").cast(polars.UInt64, wrap_numerical=True), high=upper.cast(polars.UInt64)
-        ).fill_null(0)
-        return found["low"].to_numpy(), found["high"].to_numpy()
-
-    probes = pa.array([*_PROBES, None], pa.large_binary())
-    for seed in (0, 1, _WORD):
-        low, high = hash_many(probes, seed)
-        expected = [hash_one(data, seed) for data in _PROBES]
-        if list(zip(low.tolist(), high.tolist(), strict=True))[:-1] != expected:
-            return None  # another version with another meaning: the slower way is right
-    return hash_many
 
 
 def _each(data: Iterable[bytes | None], seed: int) -> tuple[Words, Words]:
