@@ -146,10 +146,12 @@ UNION ALL (SELECT relid FROM of_now EXCEPT SELECT relid FROM of_then)
 
 
 def shape(session: Session, table: Table, columns: Sequence[Column]) -> str:
-    """A digest of all that gives stored bytes their text; empty when other catalogs may change that text too."""
+    """A digest of all that gives stored bytes their text; empty when it is not told or other catalogs may change it."""
     if not all((one.is_enum or one.base.removeprefix("_") in _FIXED_TEXT) and one.generated is None for one in columns):
         return ""
-    seen = [session.rows(query, {"table": table.oid}) for query in _SHAPE]
+    seen = [session.rows_if_told(query, {"table": table.oid}) for query in _SHAPE]
+    if None in seen:
+        return ""
     return hashlib.sha256(json.dumps([__version__, session.version, session.encoding, *seen]).encode()).hexdigest()
 
 

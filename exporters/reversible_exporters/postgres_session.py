@@ -32,7 +32,7 @@ _SETTINGS = {
     "xmloption": "content",
 }
 
-_FLUSH_TIMEOUT_S = 1.0  # the log writer's turn comes within 0.6 s, unless wal_writer_delay was raised
+_FLUSH_TIMEOUT_S = 2.0  # the log writer's turn comes within 0.6 s, unless wal_writer_delay was raised
 _PAGE_HEADER, _SEGMENT_HEADER = 24, 40  # XLogPageHeaderData, XLogLongPageHeaderData: src/include/access/xlog_internal.h
 
 
@@ -99,6 +99,21 @@ class Session:
     def rows(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         return self.connection.execute(query, parameters).fetchall()
 
+    def rows_if_told(self, query: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]] | None:
+        """The rows; None where this server, or this role, is told nothing.
+
+        Raises:
+            SourceLostError: the server went away.
+        """
+        try:
+            with self.reading(query):
+                return self.rows(query, parameters)
+        except SourceLostError:
+            raise
+        except SourceError as error:
+            log.info("%s", error.message)
+            return None
+
     @contextmanager
     def reading(self, subject: str, hint: str = "") -> Iterator[None]:
         """Read below a savepoint, so that one refusal leaves the snapshot alive; the server's error names `subject`.
@@ -124,15 +139,15 @@ class Session:
 
         With synchronous_commit = off a commit is seen before it is on disk; a crash then loses it and gives its number
         to another transaction. Each transaction that ended before the snapshot has its record in the log by now, so
-        they are safe once the log is on disk up to here. A standby shows nothing that is not. Waits at most a second,
-        once.
+        they are safe once the log is on disk up to here. A standby shows nothing that is not. Waits, once, at most two
+        seconds.
         """
         deadline = time.monotonic() + (0.0 if self._waited else _FLUSH_TIMEOUT_S)
         while not self._on_disk:
             self._on_disk = self._log_positions()[1] >= self._log_end
             if self._on_disk or time.monotonic() > deadline:
                 break
-            time.sleep(_FLUSH_TIMEOUT_S / 20)
+            time.sleep(_FLUSH_TIMEOUT_S / 40)
         self._waited = True
         return self._on_disk
 
@@ -140,10 +155,13 @@ class Session:
         """Where the write-ahead log ends, and up to where it is on disk, in bytes from its beginning."""
         if self.rows("SELECT pg_is_in_recovery()")[0][0]:
             return 0, 0
-        end, flushed, page, segment = self.rows(
+        told = self.rows_if_told(
             "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint, (pg_current_wal_flush_lsn() - '0/0')::bigint,"
             " current_setting('wal_block_size')::int, pg_size_bytes(current_setting('wal_segment_size'))"
-        )[0]
+        )
+        if not told:
+            return 1, 0  # nothing is known to be on disk
+        end, flushed, page, segment = told[0]
         header = _SEGMENT_HEADER if end % segment == _SEGMENT_HEADER else _PAGE_HEADER
         return end - header if end % page == header else end, flushed  # nothing is on this page yet
 
@@ -152,6 +170,15 @@ class Session:
         return not self.connection.closed and not self.connection.broken
 
     def close(self) -> None:
+        """Commit, where no query is under way, and go.
+
+        Reading prunes pages and sets hint bits, which the server logs; an aborted transaction leaves that off the disk
+        until somebody else commits, and the next session would find the log behind.
+        """
+        psycopg = driver()
+        if self.connection.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS:
+            with suppress(psycopg.Error):  # a connection that died meanwhile has nothing to commit
+                self.connection.execute("COMMIT")
         self.connection.close()
 
     def _roll_back(self) -> None:

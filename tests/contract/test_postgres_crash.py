@@ -97,9 +97,36 @@ def test_a_part_stands_once_its_snapshot_is_on_disk(lazy: PostgresServer, tmp_pa
         assert source.stands(asset, writer)
 
 
-def exporter(server: PostgresServer) -> PostgresExporter:
-    os.environ["TEST_ADMIN"] = server.password
-    given = {"url": server.url_of("postgres"), "password": "${TEST_ADMIN}", "pg_dump": server.pg_dump}
+@pytest.mark.parametrize("closed", ["pg_current_wal_insert_lsn()", "pg_current_wal_flush_lsn()", "pg_control_system()"])
+def test_a_server_that_does_not_tell_is_read_all_the_same_and_read_again(
+    lazy: PostgresServer, tmp_path: Path, closed: str
+) -> None:
+    """Managed services close such functions: no evidence is no reason to refuse a table, nor to keep a part."""
+    with psycopg.connect(lazy.url, autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS t")
+        connection.execute("CREATE TABLE t AS SELECT 1 AS id")
+        connection.execute("DROP ROLE IF EXISTS lit")
+        connection.execute("CREATE ROLE lit LOGIN SUPERUSER")
+        connection.execute("ALTER ROLE lit NOSUPERUSER PASSWORD 'lit'")
+        connection.execute("GRANT pg_read_all_data TO lit")
+        connection.execute(f"REVOKE EXECUTE ON FUNCTION {closed} FROM PUBLIC")  # type: ignore[arg-type]
+        try:
+            asset = stopped(lazy, tmp_path / "b", user="lit")
+            source = exporter(lazy, user="lit")
+            with closing(source), BundleWriter(tmp_path / "b") as writer:
+                stands = source.stands(asset, writer)
+                source.export(asset, writer)
+                witness = source.witness(asset)
+        finally:
+            connection.execute(f"GRANT EXECUTE ON FUNCTION {closed} TO PUBLIC")  # type: ignore[arg-type]
+
+    assert not stands
+    assert witness.facts["rows"] == 1
+
+
+def exporter(server: PostgresServer, *, user: str = "postgres") -> PostgresExporter:
+    os.environ["TEST_ADMIN"] = server.password if user == "postgres" else user
+    given = {"url": server.url_of(user), "password": "${TEST_ADMIN}", "pg_dump": server.pg_dump}
     return PostgresExporter("shop", PostgresSettings.model_validate(given))
 
 
@@ -110,9 +137,9 @@ def write(connection: "psycopg.Connection[tuple[object, ...]]", text: str) -> st
     return str(xmin)
 
 
-def stopped(server: PostgresServer, root: Path) -> Asset:
+def stopped(server: PostgresServer, root: Path, *, user: str = "postgres") -> Asset:
     """An export of the table whose process dies when its part is written."""
-    source = exporter(server)
+    source = exporter(server, user=user)
     asset = next(one for one in source.discover() if one.name == "public.t")
     with closing(source), BundleWriter(root) as writer:
         source.export(asset, writer)
