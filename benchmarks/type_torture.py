@@ -1,6 +1,9 @@
 """Who loses what: the type torture through us and through peers, each value judged by the server itself.
 
-    python benchmarks/type_torture.py --peers FOLDER      FOLDER/venv holds the peers, in an environment of their own
+    python benchmarks/type_torture.py --peers FOLDER      FOLDER/venv holds the peers; made when it is not there
+
+Each peer runs behind the product's own fence: for it there is the database, and nothing else. What it looked for beyond
+is printed.
 
 Every value that a peer wrote to Parquet goes back to PostgreSQL as text, cast to its column's type, and the server says
 whether it is the value that it was:
@@ -11,7 +14,7 @@ whether it is the value that it was:
 
 import argparse
 import json
-import subprocess
+import os
 import sys
 import tempfile
 from collections import Counter
@@ -27,23 +30,26 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "tests"), str(HERE.parent / "tests/torture"), str(HERE)]
 
 import type_table  # noqa: E402
+from peer_environment import environment  # noqa: E402
 from round_trip import Database, exported  # noqa: E402
-from type_torture_peers import PEERS  # noqa: E402
+from type_torture_peers import PACKAGES, PEERS  # noqa: E402
 from type_torture_text import texts  # noqa: E402
 
 from postgres_versions import programs  # noqa: E402
+from reversible import fence  # noqa: E402
 from reversible_exporters.postgres_restore_rows import exceptions, text, with_exceptions  # noqa: E402
 from reversible_samples.postgres_server import PostgresServer  # noqa: E402
 
 _MAJOR = 18
+_PATIENCE_S = 1800.0
 _JUDGE = """
 CREATE FUNCTION public.judged(said text, type text, shown text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE back text; same boolean;
+DECLARE back text; same boolean; comparable text := CASE type WHEN 'json' THEN 'jsonb' ELSE type END;  -- json has no =
 BEGIN
   EXECUTE format('SELECT pg_catalog.format(''%%s'', %L::%s)', said, type) INTO back;
   IF back = shown THEN RETURN 'identical'; END IF;
   BEGIN
-    EXECUTE format('SELECT %L::%s = %L::%s', said, type, shown, type) INTO same;
+    EXECUTE format('SELECT %L::%s = %L::%s', said, comparable, shown, comparable) INTO same;
   EXCEPTION WHEN OTHERS THEN same := false; END;
   RETURN CASE WHEN same THEN 'equal' ELSE 'other' END;
 EXCEPTION WHEN OTHERS THEN RETURN 'unreadable';
@@ -162,6 +168,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", default=[], help="a peer's name; may be repeated")
     parser.add_argument("--json", type=Path, help="also write every verdict here")
     given = parser.parse_args()
+    python = environment(given.peers / "venv", PACKAGES)
     with (
         tempfile.TemporaryDirectory() as scratch,
         PostgresServer(Path(scratch) / "s", programs=programs(_MAJOR)) as server,
@@ -175,7 +182,7 @@ def main() -> None:
             judge = Judge(connection, types)
             results = {"reversible": ("", ours(judge, database, Path(scratch)))}
             for peer in given.only or PEERS:
-                results[peer] = _peer(judge, peer, given.peers, tables, Path(scratch))
+                results[peer] = _peer(judge, peer, python, tables, server.port)
                 print(f"{peer}: {dict(Counter(letter for one in results[peer][1] for letter in one))}", file=sys.stderr)
     print(rendered(types, results))
     if given.json:
@@ -198,13 +205,18 @@ def _fill(database: Database) -> list[type_table.Type]:
     return types
 
 
-def _peer(judge: Judge, peer: str, folder: Path, tables: Path, scratch: Path) -> tuple[str, list[list[str]]]:
-    out = scratch / peer.replace(" ", "-")
+def _peer(judge: Judge, peer: str, python: Path, tables: Path, port: int) -> tuple[str, list[list[str]]]:
+    out = tables.parent / peer.replace(" ", "-")
     out.mkdir()
-    command = [str(folder / "venv/bin/python"), str(HERE / "type_torture_peers.py"), peer, str(tables), str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(f"{peer}: ended with {done.returncode}: {done.stderr[-500:]}", file=sys.stderr)
+    done = fence.run(
+        [str(python), str(HERE / "type_torture_peers.py"), peer, str(tables), str(out)],
+        allow={port: ("127.0.0.1", port)}, env={"PATH": os.defpath, "HOME": str(out)}, timeout_s=_PATIENCE_S,
+        kinds=("namespace", "bubblewrap"),
+    )  # fmt: skip
+    sought = Counter(f"{one.proto} {one.host}:{one.port}" for one in done.attempts if not one.allowed)
+    if done.returncode or sought:
+        said = done.stderr[-500:] if done.returncode else ""
+        print(f"{peer}: ended with {done.returncode}; refused: {dict(sought)} {said}", file=sys.stderr)
     errors = out / "errors.json"
     version = json.loads(errors.read_text(encoding="utf-8"))["version"] if errors.exists() else "crashed"
     return version, [judge.verdicts(n, out / f"{n:03d}.parquet") for n in range(len(judge.types))]

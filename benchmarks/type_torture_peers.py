@@ -3,10 +3,13 @@
     python type_torture_peers.py PEER tables.json OUT
 
 `tables.json` is {"url": …, "tables": [names in schema t]}. OUT gets NNN.parquet with columns id and v, or a line in
-errors.json. Each peer is called as its own documentation begins, without options that the user would have to know.
+errors.json. Each peer is called as its own documentation begins, without options that the user would have to know; but
+Sling writes Parquet with its own code, because the DuckDB that it would use comes from the network.
 """
 
 import json
+import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,6 +22,19 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+PACKAGES = (
+    "adbc-driver-postgresql",
+    "connectorx",
+    "dlt[filesystem,parquet,sql_database]",
+    "duckdb-extension-postgres-scanner==1.5.5",
+    "duckdb==1.5.5",  # the extension's
+    "pandas",
+    "psycopg2-binary",
+    "psycopg[binary]",
+    "pyarrow",
+    "sling-linux-amd64",
+    "sqlalchemy",
+)
 Reader = Callable[[str], pa.Table]
 
 
@@ -98,9 +114,11 @@ def psycopg_naive(url: str) -> Iterator[Reader]:
 
 @contextmanager
 def dlt(url: str) -> Iterator[Reader]:
+    """With its Arrow backend; the default one spreads lists and ranges over columns and tables of their own."""
     import dlt as library
     from dlt.sources.sql_database import sql_table
 
+    os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
     with tempfile.TemporaryDirectory() as scratch:
 
         def read(table: str) -> pa.Table:
@@ -118,11 +136,37 @@ def dlt(url: str) -> Iterator[Reader]:
         yield read
 
 
+@contextmanager
+def sling(url: str) -> Iterator[Reader]:
+    from sling_linux_amd64 import SLING_BIN
+
+    with tempfile.TemporaryDirectory() as scratch:
+        environment = {
+            "HOME": scratch, "SLING_DISABLE_TELEMETRY": "true", "SLING_DUCKDB_COMPUTE": "false", "NO_COLOR": "1",
+            "PG": f"{url}?sslmode=disable",
+        }  # fmt: skip
+
+        def read(table: str) -> pa.Table:
+            file = Path(scratch) / "copied.parquet"
+            file.unlink(missing_ok=True)
+            words = ["--src-conn", "PG", "--src-stream", _query(table), "--tgt-object", f"file://{file}"]
+            done = subprocess.run(
+                [SLING_BIN, "run", *words], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                timeout=60, check=False,
+            )  # fmt: skip
+            if done.returncode:
+                raise RuntimeError((done.stdout + done.stderr)[-300:])
+            return pq.read_table(file)
+
+        yield read
+
+
 PEERS: dict[str, tuple[str, Any]] = {
     "DuckDB scanner": ("duckdb", duckdb_scanner),
     "ADBC": ("adbc-driver-postgresql", adbc),
     "connectorx": ("connectorx", connectorx),
     "dlt (pyarrow)": ("dlt", dlt),
+    "Sling": ("sling-linux-amd64", sling),
     "pandas": ("pandas", pandas),
     "psycopg, naive": ("psycopg", psycopg_naive),
 }

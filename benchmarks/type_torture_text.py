@@ -1,7 +1,10 @@
 """Which text would bring an Arrow value back to PostgreSQL, read as kindly as its type allows?"""
 
+import base64
+import json
 import re
 import uuid
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +23,12 @@ _SHAPES = {
     "vector(3)": "[]",
     "halfvec": "[]",
 }  # of points or numbers
+
+
+_INTEGERS = frozenset({"smallint", "integer", "bigint", "oid"})
+_MOMENTS = ("date", "t.days", "timestamp")  # and what begins like these
+_ISO = re.compile(r'"?(-?\d{4,})-(\d\d)-(\d\d)[T ](\d\d)(:\d\d:\d\d(?:\.\d+)?)(?:Z| \+0000 (?:\+0000|UTC))"?')
+_RANGE = ["lower", "upper", "bounds", "empty"]
 
 
 _BITS = {"bit": 1, "bit(8)": 8, "bit(100)": 100}
@@ -41,6 +50,8 @@ def texts(column: pa.ChunkedArray, ddl: str) -> list[str | None]:
         return [_moment(one) for chunk in column.chunks for one in chunk]
     if ddl == "money" and pa.types.is_integer(kind):  # cents
         return [None if one is None else str(Decimal(one).scaleb(-2)) for one in column.to_pylist()]
+    if ddl in _INTEGERS and pa.types.is_floating(kind):
+        return [None if one is None else f"{one:.0f}" for one in column.to_pylist()]
     if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
         return list(column.cast(pa.string()).to_pylist()) if not pa.types.is_float16(kind) else _all(column, ddl)
     return _all(column, ddl)
@@ -117,7 +128,7 @@ def _date(days: int) -> str:
 
 def _text(value: Any, ddl: str) -> str:
     if isinstance(value, bool):
-        return "true" if value else "false"
+        return str(int(value)) if ddl == "bit" else "true" if value else "false"
     if isinstance(value, bytes):
         if ddl in ("bytea", "t.raw", "bytea[]"):
             return "\\x" + value.hex()
@@ -139,14 +150,59 @@ def _text(value: Any, ddl: str) -> str:
     if isinstance(value, list) and ddl in _SHAPES:
         first, last = _SHAPES[ddl]
         return first + ",".join(_text(one, "") for one in value) + last
+    if isinstance(value, list) and "multirange" in ddl:
+        return "{" + ",".join(_text(one, "") for one in value) + "}"
     if isinstance(value, list):
         return "{" + ",".join("NULL" if one is None else _element(one, ddl) for one in value) + "}"
-    if isinstance(value, dict) and ddl == "hstore":
-        pairs = [f"{_quoted(key)}=>{'NULL' if one is None else _quoted(_text(one, ''))}" for key, one in value.items()]
-        return ",".join(pairs)
+    if isinstance(value, dict) and ddl == "hstore":  # a struct has the keys of all rows: a NULL says "not here"
+        return ",".join(f"{_quoted(key)}=>{_quoted(_text(one, ''))}" for key, one in value.items() if one is not None)
+    if isinstance(value, dict) and list(value) == _RANGE:
+        ends = ("" if value[end] is None else _quoted(_text(value[end], "")) for end in ("lower", "upper"))
+        return "empty" if value["empty"] else value["bounds"][0] + ",".join(ends) + value["bounds"][1]
     if isinstance(value, dict):
         return "(" + ",".join("" if one is None else _field(_text(one, "")) for one in value.values()) + ")"
+    if isinstance(value, str) and (ddl.endswith("]") or ddl == "t.list") and value.startswith("["):
+        return _of_json(value, ddl)
+    if isinstance(value, str) and ddl.startswith((*_MOMENTS, "time")):
+        return _of_iso(value, ddl)
     return str(value)
+
+
+def _of_json(said: str, ddl: str) -> str:
+    """An array that is written as JSON; other text as it is, `[0:1]={1,2}` for one."""
+    try:
+        found = json.loads(said, parse_float=Decimal)
+    except ValueError:
+        return said
+    if ddl in ("json[]", "jsonb[]"):
+        return _text(list(_slices(said)), "")
+    return _text(_decoded(found) if ddl == "bytea[]" else found, ddl)
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decoded(one) for one in value]
+    return None if value is None else base64.b64decode(value)
+
+
+def _slices(said: str) -> Iterator[str | None]:
+    """The elements of a JSON array as they are written, NULL for null: reading and writing would change numbers."""
+    position = 1
+    while found := re.compile(r"[\s,]*(?=[^\s,\]])").match(said, position):
+        _, position = json.JSONDecoder().raw_decode(said, found.end())
+        yield None if said[found.end() : position] == "null" else said[found.end() : position]
+
+
+def _of_iso(said: str, ddl: str) -> str:
+    """A moment as RFC 3339 or Go write it: years from 0 down are BC, a time of the day lies on the year 0's first."""
+    found = _ISO.fullmatch(said)
+    if found is None:
+        return said
+    year, month, day, hour, rest = found.groups()
+    if not ddl.startswith(_MOMENTS):
+        return f"{(int(day) - 1) * 24 + int(hour):02d}{rest}"  # 24:00 lies on its second day
+    number = int(year)
+    return f"{number if number > 0 else 1 - number:04d}-{month}-{day} {hour}{rest}+00{'' if number > 0 else ' BC'}"
 
 
 def _field(said: str) -> str:
