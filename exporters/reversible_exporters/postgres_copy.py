@@ -8,6 +8,7 @@ import select
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from threading import Event
 from typing import Any
 
@@ -105,29 +106,30 @@ def _blocks(session: Session, pace: Pace) -> Iterator[Rows]:
     get = session.connection.pgconn.get_copy_data
     since = time.monotonic()
     sent = size = 0
-    starts: list[int] = []
-    data = np.empty(_BLOCK_BYTES + PADDING, np.uint8)
-    into, room = data.data, _BLOCK_BYTES
+    block, sizes = BytesIO(), list[int]()
     while True:
         count, message = get(1)
         if count > 0:
-            if size + count > room or len(starts) == _BLOCK_ROWS:
-                if starts:
-                    yield Rows(data, np.array(starts, np.int64), size)
+            if sizes and (size + count > _BLOCK_BYTES or len(sizes) == _BLOCK_ROWS):
+                yield _rows(block, sizes)
                 sent += size
                 pace.wait(sent, since)
-                starts, size, room = [], 0, max(_BLOCK_BYTES, count)
-                data = np.empty(room + PADDING, np.uint8)
-                into = data.data
-            into[size : size + count] = message
-            starts.append(size)
+                block, sizes, size = BytesIO(), [], 0
+            block.write(message)
+            sizes.append(count)
             size += count
         elif count == 0:
             _wait(session, pace)
         else:
             break
-    if starts:
-        yield Rows(data, np.array(starts, np.int64), size)
+    if sizes:
+        yield _rows(block, sizes)
+
+
+def _rows(block: BytesIO, sizes: list[int]) -> Rows:
+    ends = np.cumsum(np.array(sizes, np.int64))
+    block.write(bytes(PADDING))
+    return Rows(np.frombuffer(block.getbuffer(), np.uint8), ends - sizes, int(ends[-1]))
 
 
 def _wait(session: Session, pace: Pace) -> None:
