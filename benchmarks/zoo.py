@@ -1,22 +1,23 @@
-"""Who tells the zoo's pairs apart? `python benchmarks/zoo.py [--peers VENV] [--only TOOL] [--write]`
+"""Who tells the zoo's pairs apart? `python benchmarks/zoo.py [--peers FOLDER] [--only TOOL] [--write]`
 
-Runs tests/conformance/zoo.py through our own fingerprints and, with --peers, through other tools in an environment of
-their own, which it makes when VENV is not there (needs a package index). Counts right answers, silent misses (called
-equal, and must differ), false alarms (called different, and must be equal) and refusals (an error). --write puts the
-table into docs/conformance.md.
+Runs tests/conformance/zoo.py through our own fingerprints and, with --peers, through other tools, in environments of
+their own below FOLDER, which it makes when they are not there (needs a package index), and behind the product's own
+fence: for a peer there is no network; for a tool that compares tables of a database there is one PostgreSQL with the
+pairs that it can hold. Counts right answers, silent misses (called equal, and must differ), false alarms (called
+different, and must be equal) and refusals (an error). --write puts the table into docs/conformance.md.
 """
 
 import argparse
 import json
-import subprocess
+import os
 import sys
 import tempfile
-import venv
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pyarrow.parquet as pq
 
 HERE = Path(__file__).parent
@@ -33,25 +34,32 @@ PACKAGES = (
     "pytz",
     "reladiff",
 )
+DATABASE_PACKAGES = ("google-pso-data-validator",)  # it pins old ones of all that the others need
 RIGHT, MISS, ALARM, REFUSED = "right", "silent misses", "false alarms", "refused"
 BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->\n"
 
 sys.path.insert(0, str(ROOT / "tests"))
 sys.path.insert(0, str(HERE))
 
+from peer_environment import environment  # noqa: E402
+from zoo_peers import IN_POSTGRES, TOOLS  # noqa: E402
+from zoo_postgres import loaded  # noqa: E402
+
 from conformance.paths import PATHS  # noqa: E402
 from conformance.zoo import DIFFER, EQUAL, PAIRS, Pair  # noqa: E402
+from reversible import fence  # noqa: E402
+from reversible_samples.postgres_server import PostgresServer  # noqa: E402
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--peers", type=Path, help="the peers' virtual environment; made when it is not there")
+    options.add_argument("--peers", type=Path, help="where the peers' environments are; made when they are not there")
     options.add_argument("--only", action="append", help="one tool of benchmarks/zoo_peers.py; may be repeated")
     options.add_argument("--write", action="store_true", help="write the table into docs/conformance.md")
     chosen = options.parse_args()
     found = list(ours())
     if chosen.peers:
-        found += theirs(_environment(chosen.peers), chosen.only)
+        found += theirs(chosen.peers, chosen.only)
     text = "\n".join(report(found))
     print(text)
     if chosen.write:
@@ -71,22 +79,41 @@ def ours() -> Iterator[dict[str, Any]]:
                    "reason": ""}  # fmt: skip
 
 
-def theirs(python: Path, only: Sequence[str] | None) -> Iterator[dict[str, Any]]:
-    from zoo_peers import TOOLS
-
-    with tempfile.TemporaryDirectory() as folder:
+def theirs(peers: Path, only: Sequence[str] | None) -> Iterator[dict[str, Any]]:
+    with tempfile.TemporaryDirectory() as name, PostgresServer(Path(name) / "server") as server:
+        folder = Path(name)
         for pair in _asked():
             for side in ("left", "right"):
-                pq.write_table(getattr(pair, side), Path(folder, f"{pair.name}.{side}.parquet"))
-        index = [{"name": pair.name, "key": pair.key} for pair in _asked()]
-        Path(folder, "pairs.json").write_text(json.dumps(index))
+                pq.write_table(getattr(pair, side), folder / f"{pair.name}.{side}.parquet")
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            held = {pair.name for pair in loaded(connection, _asked())}
+        index = [{"name": pair.name, "key": pair.key, "postgres": pair.name in held} for pair in _asked()]
+        (folder / "pairs.json").write_text(json.dumps(index))
+        login = {key: getattr(server, key) for key in ("host", "port", "user", "password", "database")}
+        (folder / "zoo.connection.json").write_text(json.dumps({"source_type": "Postgres", **login}))
         for tool in only or TOOLS:
-            command = [str(python), str(HERE / "zoo_peers.py"), folder, tool]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-            if len(lines) != len(index):
-                raise SystemExit(f"{tool} answered {len(lines)} of {len(index)} pairs:\n{done.stderr[-2000:]}")
+            lines = _answers(peers, folder, tool, server.port)
+            expected = len(held) if tool in IN_POSTGRES else len(index)
+            if len(lines) != expected:
+                raise SystemExit(f"{tool} answered {len(lines)} of {expected} pairs")
             yield from lines
+
+
+def _answers(peers: Path, folder: Path, tool: str, port: int) -> list[dict[str, Any]]:
+    if tool in IN_POSTGRES:
+        python, allow = environment(peers / "database", DATABASE_PACKAGES), {port: ("127.0.0.1", port)}
+    else:
+        python, allow = environment(peers / "files", PACKAGES), {}
+    said: list[str] = []
+    done = fence.run(
+        [str(python), str(HERE / "zoo_peers.py"), str(folder), tool], allow=allow, on_line=said.append,
+        env={"PATH": os.defpath, "HOME": str(folder)}, kinds=("namespace", "bubblewrap"),
+    )  # fmt: skip
+    sought = {f"{one.proto} {one.host}:{one.port}" for one in done.attempts if not one.allowed}
+    if done.returncode or sought:
+        trouble = done.stderr[-2000:] if done.returncode else ""
+        print(f"{tool}: ended with {done.returncode}; refused: {sorted(sought)} {trouble}", file=sys.stderr)
+    return [json.loads(line) for line in said if line.startswith("{")]
 
 
 def report(found: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -98,14 +125,14 @@ def report(found: Sequence[dict[str, Any]]) -> Iterator[str]:
         f"{differ} must differ and {len(by_name) - differ} must be equal."
     )
     yield ""
-    yield f"| tool | version | {RIGHT} | {MISS} | {ALARM} | {REFUSED} |"
-    yield "|---|---|---|---|---|---|"
+    yield f"| tool | version | asked | {RIGHT} | {MISS} | {ALARM} | {REFUSED} |"
+    yield "|---|---|---|---|---|---|---|"
     tools: dict[str, list[dict[str, Any]]] = {}
     for one in found:
         tools.setdefault(one["tool"], []).append({**one, "class": _class(one["answer"], by_name[one["pair"]])})
     for tool, rows in tools.items():
         counts = [sum(row["class"] == kind for row in rows) for kind in (RIGHT, MISS, ALARM, REFUSED)]
-        yield f"| {tool} | {rows[0]['versions']} | {' | '.join(map(str, counts))} |"
+        yield f"| {tool} | {rows[0]['versions']} | {len(rows)} | {' | '.join(map(str, counts))} |"
     missed: dict[str, list[str]] = {}
     for rows in tools.values():
         for row in rows:
@@ -139,14 +166,6 @@ def _class(answer: str, pair: Pair) -> str:
 
 def _asked() -> list[Pair]:
     return [pair for pair in PAIRS if pair.parquet]
-
-
-def _environment(folder: Path) -> Path:
-    python = folder / "bin/python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-    return python
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What does each peer say about each pair of the zoo? Runs inside the peers' own environment; see benchmarks/zoo.py.
 
-`python zoo_peers.py FOLDER TOOL` reads FOLDER/pairs.json and the Parquet files beside it, and prints one JSON line per
+`python zoo_peers.py FOLDER TOOL` reads FOLDER/pairs.json and the Parquet files beside it (a tool for databases: the
+tables "left"."PAIR" and "right"."PAIR" of the connection in FOLDER/zoo.connection.json), and prints one JSON line per
 pair: `answer` is "equal", "differ", or "refused" with the reason. Each tool is used as its documentation shows, exact
 where it can be told to be; a pair without a key gets all columns as key where the tool needs one.
 """
@@ -9,6 +10,7 @@ import contextlib
 import importlib.metadata
 import io
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -152,6 +154,30 @@ def reladiff_hashdiff(left: Path, right: Path, key: str) -> bool:
         return not list(found)
 
 
+def dvt_rows(left: Path, right: Path, key: str) -> bool:
+    import pyarrow.parquet as pq
+
+    keys = key or ",".join(pq.read_schema(left).names)
+    return _dvt(left, "row", "--primary-keys", keys, "--hash", "*")
+
+
+def dvt_schema_and_rows(left: Path, right: Path, key: str) -> bool:
+    return _dvt(left, "schema") and dvt_rows(left, right, key)
+
+
+def _dvt(left: Path, *words: str) -> bool:
+    from data_validation.__main__ import main
+
+    os.environ["PSO_DV_CONN_HOME"] = str(left.parent)
+    pair = left.name.removesuffix(".left.parquet")
+    connections = ["--source-conn", "zoo", "--target-conn", "zoo", "--tables-list", f"left.{pair}=right.{pair}"]
+    status, said = _command(main, ["data-validation", "validate", *words, *connections, "--format", "json"])
+    if status:
+        raise RuntimeError(said)
+    found = json.loads([line for line in said.splitlines() if line.startswith("{")][-1])
+    return all(one["validation_status"] == "success" for one in found.values())
+
+
 TOOLS: dict[str, tuple[Tool, tuple[str, ...]]] = {
     "duckdb EXCEPT ALL, both ways": (duckdb_except, ("duckdb",)),
     "polars assert_frame_equal, exact": (polars_assert, ("polars",)),
@@ -164,13 +190,18 @@ TOOLS: dict[str, tuple[Tool, tuple[str, ...]]] = {
     "proofframe fingerprint": (proofframe_fingerprint, ("proofframe",)),
     "proofframe diff": (proofframe_diff, ("proofframe",)),
     "reladiff hashdiff, DuckDB files": (reladiff_hashdiff, ("reladiff", "duckdb")),
+    "DVT row hash": (dvt_rows, ("google-pso-data-validator",)),
+    "DVT schema and row hash": (dvt_schema_and_rows, ("google-pso-data-validator",)),
 }
+IN_POSTGRES = frozenset({"DVT row hash", "DVT schema and row hash"})  # these get the pairs that PostgreSQL can hold
 
 
 def answers(folder: Path, tool: str) -> Iterator[dict[str, Any]]:
     ask, packages = TOOLS[tool]
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
     for pair in json.loads((folder / "pairs.json").read_text()):
+        if tool in IN_POSTGRES and not pair["postgres"]:
+            continue
         left, right = (folder / f"{pair['name']}.{side}.parquet" for side in ("left", "right"))
         row = {"tool": tool, "versions": versions, "pair": pair["name"]}
         signal.alarm(_PATIENCE_S)
