@@ -28,6 +28,7 @@ _EPOCH_US = _EPOCH_DAYS * 86_400_000_000
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31, in days from 1970-01-01
 _NUMERIC_NAN, _NUMERIC_PINF, _NUMERIC_NINF, _NUMERIC_NEG = 0xC000, 0xD000, 0xF000, 0x4000
 _FAST_DIGITS = 18  # decimal digits that an int64 holds
+_LONG = 256  # bytes of a field, on average over a block
 
 
 def select_list(columns: Sequence[Column]) -> str:
@@ -189,13 +190,18 @@ def _timestamptz(data: Bytes, at: Places, length: Places, settings: Mapping[str,
 
 
 def _bytes(data: Bytes, at: Places, length: Places, arrow: pa.DataType) -> pa.Array:
-    """Gather fields of any length: one index per byte, so memory is bounded by the block."""
+    """Gather fields of any length: short ones by an index per byte, 16 bytes of memory for each; long ones singly."""
     sizes = np.maximum(length, 0)
-    ends = np.cumsum(sizes)
-    source = np.repeat(at - (ends - sizes), sizes) + np.arange(int(ends[-1]) if len(ends) else 0)
-    offsets = np.concatenate((np.zeros(1, np.int64), ends))
+    offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes)))
+    total = int(offsets[-1])
+    if total > _LONG * len(at):
+        content = np.empty(total, np.uint8)
+        for place, start, end in zip(at.tolist(), offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+            content[start:end] = data[place : place + end - start]
+    else:
+        content = data[np.repeat(at - offsets[:-1], sizes) + np.arange(total)]
     valid = pa.array(length >= 0).buffers()[1]
-    return pa.Array.from_buffers(arrow, len(at), [valid, pa.py_buffer(offsets), pa.py_buffer(data[source])])
+    return pa.Array.from_buffers(arrow, len(at), [valid, pa.py_buffer(offsets), pa.py_buffer(content)])
 
 
 def _text(data: Bytes, at: Places, length: Places, _: Mapping[str, int]) -> pa.Array:

@@ -32,6 +32,7 @@ _SETTINGS = {
     "xmloption": "content",
 }
 
+_TOO_LARGE = "invalid memory alloc request size"  # MaxAllocSize, 1 GiB (src/include/utils/memutils.h)
 _FLUSH_TIMEOUT_S = 2.0  # the log writer's turn comes within 0.6 s, unless wal_writer_delay was raised
 _PAGE_HEADER, _SEGMENT_HEADER = 24, 40  # XLogPageHeaderData, XLogLongPageHeaderData: src/include/access/xlog_internal.h
 
@@ -202,6 +203,12 @@ class Session:
             return SourceError(f"{subject}: {one_line(error)}", hint="raise statement_timeout_s in the plan")
         if isinstance(error, psycopg.errors.LockNotAvailable):
             return SourceError(f"{subject}: locked by another session", hint="try again when no DDL runs there")
+        if _TOO_LARGE in str(error):  # an internal error, without a code of its own
+            return SourceError(
+                f"{subject}: a value is too large for the server to send as text, as bytea above 512 MiB is"
+                f" ({one_line(error)})",
+                hint="exclude this table in the plan with that reason, or keep such values as objects or in pieces",
+            )
         return SourceError(f"{subject}: {one_line(error)}")
 
 

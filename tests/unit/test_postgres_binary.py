@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reversible_exporters import postgres_binary
 from reversible_exporters.postgres_copy import PADDING, Rows
@@ -79,3 +81,12 @@ def test_rows_without_columns_are_counted() -> None:
     nothing = struct.pack(">hi", 1, -1)
 
     assert [count for _, count in postgres_binary.batches([block([HEADER + nothing, nothing, TRAILER])], [])] == [2]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(st.none(), st.integers(0, 900).map(lambda n: "é" * n)), min_size=1, max_size=8))
+def test_long_and_short_texts_are_gathered_alike(texts: list[str | None]) -> None:
+    """Above and below the average length from which on fields are copied one by one."""
+    rows = [row(number, text) for number, text in enumerate(texts)]
+
+    assert read([HEADER + rows[0], *rows[1:], TRAILER]) == list(enumerate(texts))
