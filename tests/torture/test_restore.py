@@ -432,12 +432,13 @@ def test_a_killed_restore_goes_on(source: Database, target: Database, tmp_path: 
         time.sleep(0.01)
     time.sleep(after)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    if process.wait() == -signal.SIGKILL:  # a fast machine is done before the later ones strike
+        done = run(bundle, target)
 
-    done = run(bundle, target)
-
-    assert done.returncode == 0, done.stderr + done.stdout
-    assert "an interrupted restore is taken up" in done.stdout or after >= 0.5
+        assert done.returncode == 0, done.stderr + done.stdout
+        assert "an interrupted restore is taken up" in done.stdout
+    else:
+        assert after >= 0.5
     assert target.dump() == source.dump()
 
 
