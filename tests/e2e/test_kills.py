@@ -101,7 +101,9 @@ def test_a_killed_export_ends_with_the_same_bytes(
     expected, duration_s = undisturbed
     chance = random.Random(f"{SEED} {victim}")
     struck = 0
-    for number in range(KILLS):
+    for number in range(4 * KILLS):  # on a machine that has grown faster, some exports end before their kill
+        if struck == KILLS:
+            break
         into = tmp_path / f"run-{number}"
         process = start("export", plan, "--into", into)
         time.sleep(chance.uniform(0.3, 1.0) * duration_s)
@@ -121,7 +123,7 @@ def test_a_killed_export_ends_with_the_same_bytes(
         Bundle.open(into / "bundle").check()
 
         assert content(into / "bundle") == expected, f"kill {number} of seed {SEED}"
-    assert struck > KILLS // 2  # else the test shows nothing
+    assert struck == KILLS
 
 
 def test_a_storage_that_is_killed_while_a_bundle_is_shipped_ends_with_the_same_bytes(
