@@ -8,10 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from filled_postgres import filled_server
 
 from reversible.bundle.reader import Bundle
 from reversible.bundle.writer import BundleWriter
@@ -45,12 +45,8 @@ FROM generate_series(1, 200) n;
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with PostgresServer(tmp_path_factory.mktemp("server")) as running:
-        with psycopg.connect(running.url, autocommit=True) as owner:
-            owner.execute(CREATE)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("OWNER", running.password)
-            yield running
+    with filled_server(tmp_path_factory.mktemp("server"), CREATE) as running:
+        yield running
 
 
 def exported(server: PostgresServer, into: Path) -> list[Finding]:

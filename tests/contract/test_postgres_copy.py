@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-import psycopg
 import pytest
+from filled_postgres import filled_server
 
 from reversible.bundle.writer import BundleWriter
 from reversible.errors import SourceError
@@ -28,12 +28,8 @@ CREATE TABLE {TABLE} AS SELECT n AS id, CASE WHEN n % 7 <> 0 THEN 'ligne' || chr
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with PostgresServer(tmp_path_factory.mktemp("server")) as running:
-        with psycopg.connect(running.url, autocommit=True) as owner:
-            owner.execute(CREATE)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("OWNER", running.password)
-            yield running
+    with filled_server(tmp_path_factory.mktemp("server"), CREATE) as running:
+        yield running
 
 
 @pytest.fixture
