@@ -86,15 +86,15 @@ def page_one(about: Material) -> PageOne:
 def _tone(about: Material) -> str:
     """Green ("held") takes more than status 0: a blocking clause that this level cannot test is not held."""
     status = about.verdicts.get("exit_status", 3)
-    if status == 0 and _blocking_untested(about):
+    if status == 0 and _blocking_open(about):
         return "open"
     return {0: "held", 1: "failed"}.get(status, "open")
 
 
-def _blocking_untested(about: Material) -> int:
-    """Blocking clauses that apply and have no verdict of their own, at whatever level that would take."""
+def _blocking_open(about: Material) -> int:
+    """Blocking clauses that apply and that this run does not show whole, at whatever level that would take."""
     return sum(
-        clause.get("severity") == "blocking" and clause["verdict"] in ("NOT_TESTED", "DOCUMENT_NEEDED")
+        clause.get("severity") == "blocking" and clause["verdict"] in ("NOT_TESTED", "DOCUMENT_NEEDED", "PARTIAL")
         for clause in about.clauses
     )
 
@@ -103,7 +103,7 @@ def _headline(about: Material) -> str:
     by_verdict = Counter(clause["verdict"] for clause in about.clauses)
     if by_verdict["FAILED"]:
         return about.tr.text("Measured: {n} clauses do not hold", n=by_verdict["FAILED"])
-    if about.verdicts.get("exit_status") == 0 and (open_ones := _blocking_untested(about)):
+    if about.verdicts.get("exit_status") == 0 and (open_ones := _blocking_open(about)):
         return about.tr.text(
             "Measured: no clause fails; {n} blocking clauses need more than this run can show", n=open_ones
         )
