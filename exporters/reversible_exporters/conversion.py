@@ -1,4 +1,4 @@
-"""How is a vendor's model file opened without trusting it?
+"""How is a vendor's model opened without trusting it?
 
 In a process of its own, behind the fence: no network, none of our environment's variables, an empty home. What
 came with the file may run there, and can take nothing from here. `python -m reversible_exporters.conversion NAME
@@ -7,9 +7,11 @@ IN OUT` is that process; `convert` starts it.
 
 import json
 import os
+import resource
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,11 @@ from typing import Any
 from reversible import fence, registry
 from reversible.errors import ReversibleError, SourceError, UsageError
 
-_TIME_S = 900.0
+TIME_S = 900.0
+_MEMORY = 12 << 30  # address space of a framework with its threads, of which it uses a tenth
+_MEMORY_PER_BYTE = 12  # the original in float32 and float64, the graph, its file and a session
+_WRITTEN = 1 << 30  # bytes in one file beside what the model itself takes
+_WRITTEN_PER_BYTE = 3
 _KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH")  # where programs are: no secret, and nothing works without
 _HIDDEN = (".aws", ".ssh", ".config", ".netrc", ".pgpass", ".docker", ".kube", ".reversible")  # where secrets lie
 
@@ -38,20 +44,54 @@ class Conversion:
     counted: bool
 
 
-def converter_for(path: str) -> str | None:
-    """The name of the installed converter that takes a file, by its suffix."""
-    for name, converter in registry.converters().items():
-        if any(path.endswith(suffix) for suffix in converter.suffixes):
-            return name
-    return None
+def source_in(names: Sequence[str], where: str) -> tuple[str, str]:
+    """The one model of a package: its file or folder, and the name of the converter that takes it.
 
+    A folder that is one model as a whole stands for all that is in it; of two converters that take the same, the one
+    that runs no vendor code is asked.
 
-def convert(name: str, source: Path, target: Path, *, stop: threading.Event | None = None) -> Conversion:
-    """Run one converter behind the fence, until `stop` is set.
+    Args:
+        names: Every file of the package.
+        where: What the package is called, for the message.
 
     Raises:
-        SourceError: the file cannot be converted; the message says why.
+        SourceError: no converter takes any of it, or there are several models and nobody said which.
     """
+    taken: dict[str, str] = {}
+    for name, converter in registry.converters().items():
+        for source in converter.sources(names):
+            if source not in taken or not converter.executes_vendor_code:
+                taken[source] = name
+    whole = {source: name for source, name in taken.items() if not any(_covers(other, source) for other in taken)}
+    if len(whole) != 1:
+        count = f"{len(whole)} models" if whole else "nothing"
+        held = ", ".join(list(whole or names)[:8])
+        raise SourceError(
+            f"{where}: {count} in it can be converted to ONNX; it holds {held}", hint="reversible exporters"
+        )
+    return next(iter(whole.items()))
+
+
+def _covers(folder: str, source: str) -> bool:
+    return folder != source and (folder == "." or source.startswith(f"{folder}/"))
+
+
+def convert(
+    name: str, source: Path, target: Path, *, stop: threading.Event | None = None, time_s: float = TIME_S
+) -> Conversion:
+    """Run one converter behind the fence, until `stop` is set.
+
+    Args:
+        name: The converter's entry point.
+        source: The file or folder.
+        target: The .onnx file to write; what else the model needs comes beside it.
+        stop: Ends the conversion when another thread sets it.
+        time_s: Wall-clock seconds that it may take.
+
+    Raises:
+        SourceError: the model cannot be converted; the message says why.
+    """
+    size = _size(source)
     home = Path.home()
     hidden = [home / entry for entry in _HIDDEN if (home / entry).exists()]
     with tempfile.TemporaryDirectory(prefix="reversible-convert-") as empty:
@@ -59,10 +99,14 @@ def convert(name: str, source: Path, target: Path, *, stop: threading.Event | No
             **{name: os.environ[name] for name in _KEPT if name in os.environ},
             "HOME": empty, "TMPDIR": empty, "LANG": "C.UTF-8",
             "USER": "reversible", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
+            "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1",
         }  # fmt: skip
         command = [sys.executable, "-m", "reversible_exporters.conversion", name, str(source), str(target)]
         try:
-            done = fence.run(command, env=environment, cwd=Path(empty), timeout_s=_TIME_S, hide=hidden, stop=stop)
+            done = fence.run(
+                command, env=environment, cwd=Path(empty), timeout_s=time_s, hide=hidden, stop=stop,
+                memory_bytes=_MEMORY + _MEMORY_PER_BYTE * size,
+            )  # fmt: skip
         except OSError as error:
             raise SourceError(f"{source.name}: {error}") from error
     answer = _last_json(done.stdout)
@@ -84,6 +128,11 @@ def convert(name: str, source: Path, target: Path, *, stop: threading.Event | No
     )
 
 
+def _size(source: Path) -> int:
+    files = [source] if source.is_file() else [path for path in source.rglob("*") if path.is_file()]
+    return sum(path.stat().st_size for path in files)
+
+
 def _last_json(stdout: str) -> dict[str, Any] | None:
     """The last line is ours; what a model prints while it is opened comes before it."""
     try:
@@ -96,6 +145,8 @@ def _last_json(stdout: str) -> dict[str, Any] | None:
 def main(name: str, source: str, target: str) -> int:
     """The inside of the fence: one line of JSON on standard output."""
     converters = registry.converters()
+    largest = _WRITTEN + _WRITTEN_PER_BYTE * _size(Path(source))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     try:
         if name not in converters:
             raise UsageError(f"no converter is called {name!r}")

@@ -9,14 +9,13 @@ import hashlib
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reversible.errors import SourceError
 from reversible_exporters import conversion, model_archive
 
 AHEAD = 2  # converters at work, each a process of some 600 MB, and results waiting: what they take stays bounded
@@ -27,9 +26,9 @@ class ConvertedModel:
     """What was fetched and what became of it.
 
     Attributes:
-        folder: Holds `original/` with the archive's members, and `model.onnx`.
+        folder: Holds `original/` with the archive's members, and `model.onnx` with what it needs.
         members: The members of the archive.
-        source: The member that was converted.
+        source: The file or folder below `original/` that was converted.
         conversion: What the converter said.
         sha256: Of the archive, hex.
         head: What the download's answer said (ETag, version).
@@ -37,7 +36,7 @@ class ConvertedModel:
 
     folder: Path
     members: tuple[model_archive.Member, ...]
-    source: model_archive.Member
+    source: str
     conversion: conversion.Conversion
     sha256: str
     head: Mapping[str, Any]
@@ -116,10 +115,8 @@ class ModelConversions:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             members = model_archive.unpack(archive, folder / "original")
             archive.unlink()
-            source, converter = _convertible(members, url)
-            done = conversion.convert(
-                converter, folder / "original" / source.path, folder / "model.onnx", stop=self._stop
-            )
+            source, converter = conversion.source_in([member.path for member in members], url)
+            done = conversion.convert(converter, folder / "original" / source, folder / "model.onnx", stop=self._stop)
         except BaseException:
             shutil.rmtree(folder)
             raise
@@ -131,15 +128,3 @@ class ModelConversions:
 def _remove(future: Future[ConvertedModel]) -> None:
     if not future.cancelled() and future.exception() is None:
         shutil.rmtree(future.result().folder)
-
-
-def _convertible(members: Sequence[model_archive.Member], url: str) -> tuple[model_archive.Member, str]:
-    """The one file of the archive that a converter takes."""
-    found = [(member, name) for member in members if (name := conversion.converter_for(member.name)) is not None]
-    if len(found) != 1:
-        held = ", ".join(member.name for member, _ in found) or ", ".join(member.name for member in members[:8])
-        count = "no file" if not found else f"{len(found)} files"
-        raise SourceError(
-            f"{url}: {count} in it can be converted to ONNX; it holds {held}", hint="reversible exporters"
-        )
-    return found[0]

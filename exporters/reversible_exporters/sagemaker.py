@@ -187,7 +187,7 @@ class SageMakerExporter:
         with self._conversions.of(asset.name, endpoint.data_url) as model:
             log.info(
                 "endpoint %s: %s converted by %s in the fence %s",
-                asset.name, model.source.name, model.conversion.converter, model.conversion.fence,
+                asset.name, model.source, model.conversion.converter, model.conversion.fence,
             )  # fmt: skip
             originals = model.folder / "original"
             for member in model.members:

@@ -1,6 +1,7 @@
 """How does a scikit-learn pipeline (.joblib) become ONNX?"""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,11 @@ class SklearnConverter:
     The graph answers what the endpoint answers: a classifier its probabilities alone, a regressor its prediction.
     """
 
-    suffixes = frozenset({".joblib"})
     executes_vendor_code = True
+
+    def sources(self, names: Sequence[str]) -> Sequence[str]:
+        """See `Converter`."""
+        return [name for name in names if name.endswith(".joblib")]
 
     def convert(self, source: Path, target: Path) -> dict[str, Any]:
         """Write `target`; see `Converter`."""

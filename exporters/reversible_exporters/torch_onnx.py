@@ -2,6 +2,7 @@
 
 import warnings
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ class TorchConverter:
     odd weights that are stored so: the file can run code, and is opened in the fence like any other.
     """
 
-    suffixes = frozenset({".pt2"})
     executes_vendor_code = True
+
+    def sources(self, names: Sequence[str]) -> Sequence[str]:
+        """See `Converter`."""
+        return [name for name in names if name.endswith(".pt2")]
 
     def convert(self, source: Path, target: Path) -> dict[str, Any]:
         """Write `target`; see `Converter`. The graph is left as it was built, no layer folded into another."""

@@ -163,20 +163,29 @@ class Restorer(Protocol):
 
 
 class Converter(Protocol):
-    """Turns a vendor's model file into ONNX. Runs in a process of its own, without network and credentials."""
-
-    @property
-    def suffixes(self) -> frozenset[str]:
-        """File names it takes, by ending: ".pt2", ".joblib"."""
-        ...
+    """Turns a vendor's model into ONNX. Runs in a process of its own, without network and credentials."""
 
     @property
     def executes_vendor_code(self) -> bool:
-        """Whether opening the file can run code that came with it (pickle): recorded in the bundle."""
+        """Whether opening the model can run code that came with it (pickle): recorded in the bundle."""
+        ...
+
+    def sources(self, names: Sequence[str]) -> Sequence[str]:
+        """What of a package it can take, judged by the names of its files alone.
+
+        Args:
+            names: Every file of the package: "model.pt2", "code/inference.py".
+
+        Returns:
+            Files, or folders that are one model as a whole: "." or "export/1".
+        """
         ...
 
     def convert(self, source: Path, target: Path) -> dict[str, Any]:
-        """Write `target` (an .onnx file); return what the report must know: framework, versions, opset, names.
+        """Write `target` (an .onnx file) from a file or folder of `sources`; files for its processing go beside it.
+
+        Returns:
+            What the report must know: framework, versions, opset, names.
 
         Raises:
             SourceError: the model cannot be converted; the message says which part and why.

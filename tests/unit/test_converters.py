@@ -216,10 +216,26 @@ def test_a_file_that_ends_the_process_is_a_refusal_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "converter"), [("model.pt2", "torch"), ("code/model.joblib", "sklearn"), ("model.bin", None)]
+    ("names", "found"),
+    [
+        (["model.pt2", "labels.json"], ("model.pt2", "torch")),
+        (["code/model.joblib"], ("code/model.joblib", "sklearn")),
+    ],
 )
-def test_the_converter_is_found_by_the_suffix(name: str, converter: str | None) -> None:
-    assert conversion.converter_for(name) == converter
+def test_the_converter_is_found_by_the_names(names: list[str], found: tuple[str, str]) -> None:
+    assert conversion.source_in(names, "s3://models/a.tar.gz") == found
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["model.bin", "README.md"], "nothing in it can be converted to ONNX; it holds model.bin, README.md"),
+        (["a.pt2", "b/a.pt2"], "2 models in it can be converted to ONNX; it holds a.pt2, b/a.pt2"),
+    ],
+)
+def test_a_package_of_no_model_or_of_several_is_refused(names: list[str], said: str) -> None:
+    with pytest.raises(SourceError, match=said):
+        conversion.source_in(names, "s3://models/a.tar.gz")
 
 
 # --- the archive -----------------------------------------------------------------------------------------------
