@@ -1,0 +1,78 @@
+"""What does onnxruntime answer, under each setting that nobody would call wrong?"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reversible.errors import BundleError
+
+Feeds = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One legitimate way of running a model: `batch` rows at a time (None: as many as come), on `threads`, with the
+    runtime's graph optimisations or without."""
+
+    batch: int | None = None
+    threads: int = 1
+    optimised: bool = True
+
+
+USUAL = Setting()
+LEGITIMATE = (USUAL, Setting(batch=1, optimised=False), Setting(threads=2))
+
+
+def session(path: Path, setting: Setting = USUAL) -> Any:
+    """The file in onnxruntime, on the CPU.
+
+    Raises:
+        BundleError: it does not load.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = setting.threads
+    options.inter_op_num_threads = 1
+    options.use_deterministic_compute = True
+    options.log_severity_level = 4
+    if not setting.optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own exceptions derive from Exception alone
+        raise BundleError(f"{path.name} cannot be run: {first_line(error)}") from error
+
+
+def ask(opened: Any, feeds: Feeds, *, batch: int | None = None, output: int = 0) -> NDArray[Any]:
+    """The answers to rows of inputs, `batch` at a time.
+
+    Args:
+        opened: As `session` returns it.
+        feeds: Each input, rows first.
+        batch: Rows per call; None: all.
+        output: Which output, by its place.
+
+    Raises:
+        BundleError: the runtime refuses.
+    """
+    return np.concatenate([one[output] for one in answers(opened, feeds, batch=batch)])
+
+
+def answers(opened: Any, feeds: Feeds, *, batch: int | None = None) -> Iterator[list[NDArray[Any]]]:
+    """All outputs, one batch after the other: no more than one batch is held. Raises as `ask`."""
+    rows = len(next(iter(feeds.values())))
+    size = batch or max(rows, 1)
+    for first in range(0, max(rows, 1), size):
+        try:
+            yield opened.run(None, {name: array[first : first + size] for name, array in feeds.items()})
+        except Exception as error:  # as above
+            raise BundleError(f"it refuses a batch of {size}: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
