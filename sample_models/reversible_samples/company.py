@@ -65,6 +65,7 @@ def load_database(admin_url: str, reader_password: str) -> int:
         cursor.execute("SET TIME ZONE 'UTC'")
         cursor.execute(resources.files(__package__).joinpath("company.sql").read_text(encoding="utf-8"))
         rows = 7  # boutique.cas_difficiles, written in the SQL file
+        cursor.execute("SET session_replication_role = replica")  # the rows below fit: no key is looked up for each
         for table, columns, values in _tables(draw):
             target = sql.SQL("COPY {} ({}) FROM STDIN").format(
                 sql.Identifier("boutique", table), sql.SQL(", ").join(map(sql.Identifier, columns))
@@ -73,6 +74,7 @@ def load_database(admin_url: str, reader_password: str) -> int:
                 for row in values:
                     copy.write_row(row)
                     rows += 1
+        cursor.execute("RESET session_replication_role")
         cursor.execute("SELECT setval('boutique.numero_facture', 142857)")
         cursor.execute("SELECT setval(pg_get_serial_sequence('boutique.client', 'id'), %s)", (CUSTOMERS,))
         cursor.execute("REFRESH MATERIALIZED VIEW boutique.meilleures_ventes")

@@ -10,11 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import click
 
 from reversible.cli.terminal import json_option, lang_option
+
+if TYPE_CHECKING:
+    from reversible_samples.s3_servers import MiniStack, SeaweedFS
 
 _BUCKET, _MODELS, _EXIT = "comptoir-documents", "comptoir-modeles", "sortie"
 _TRAINED = "trained"  # what the vendor's owner trained; kept from one demo to the next in the same directory
@@ -72,11 +75,8 @@ def demo(directory: Path, sabotage: bool, keep: bool, as_json: bool, lang: str) 
 @contextmanager
 def company(directory: Path, *, lang: str) -> Iterator["Vendor"]:
     """The vendor and the European storage, up and full, and DIR/exit-plan.toml."""
-    import boto3
-
     from reversible_samples import company as customer
     from reversible_samples.models import SAMPLES
-    from reversible_samples.models.package import FILES
     from reversible_samples.postgres_server import PostgresServer
     from reversible_samples.s3_servers import MiniStack, SeaweedFS
     from reversible_samples.sagemaker_server import SageMaker
@@ -92,30 +92,26 @@ def company(directory: Path, *, lang: str) -> Iterator["Vendor"]:
         store, eu = MiniStack(directory / "vendor/s3"), SeaweedFS(directory / "europe/s3")
         vendor.callback(store.stop)
         europe.callback(eu.stop)
-        with ThreadPoolExecutor() as threads:
-            starting = [threads.submit(one.start) for one in (store, eu)]
-            database = vendor.enter_context(PostgresServer(directory / "vendor/postgres"))
-            rows = customer.load_database(database.url, reader_password)
-            for one in starting:
-                one.result()
-        s3 = boto3.client(
-            "s3", endpoint_url=store.endpoint_url, region_name=store.region,
-            aws_access_key_id=store.access_key, aws_secret_access_key=store.secret_key,
-        )  # fmt: skip
-        versions = customer.fill_bucket(s3, _BUCKET)
-        s3.create_bucket(Bucket=_MODELS, CreateBucketConfiguration={"LocationConstraint": store.region})
-        trained = training.finish()
-        for name in SAMPLES:
-            for file in FILES:
-                s3.upload_file(str(trained / name / file), _MODELS, f"{name}/{file}")
         endpoints = {name: f"s3://{_MODELS}/{name}/model.tar.gz" for name in SAMPLES}
-        models = vendor.enter_context(
-            SageMaker(
+
+        def serve_models() -> tuple[Path, SageMaker]:
+            trained = training.finish()
+            served = SageMaker(
                 directory / "vendor/sagemaker", endpoints, models=trained,
                 region=store.region, access_key=store.access_key, secret_key=store.secret_key,
-            )
-        )  # fmt: skip
-        _make_bucket(eu)
+            )  # fmt: skip
+            return trained, vendor.enter_context(served)
+
+        with ThreadPoolExecutor() as threads:  # each waits for a server more than it works
+            european = threads.submit(_open_bucket, eu)
+            serving = threads.submit(serve_models)
+            filling = threads.submit(_fill_store, store)
+            database = vendor.enter_context(PostgresServer(directory / "vendor/postgres"))
+            rows = customer.load_database(database.url, reader_password)
+            versions = filling.result()
+            trained, models = serving.result()
+            _upload_models(store, trained)
+            european.result()
         os.environ |= {
             "SHOP_PASSWORD": reader_password,
             "VENDOR_ACCESS_KEY": store.access_key,
@@ -169,14 +165,28 @@ def _golden(name: str) -> str:
     return f'[source.models.golden.{name}]\ninputs = "s3://{_MODELS}/{name}/golden-inputs.parquet"\n'
 
 
-def _make_bucket(eu: Any) -> None:
-    import boto3
+def _open_bucket(eu: "SeaweedFS") -> None:
+    eu.start()
+    eu.client().create_bucket(Bucket=_EXIT)
 
-    client = boto3.client(
-        "s3", endpoint_url=eu.endpoint_url, region_name=eu.region,
-        aws_access_key_id=eu.access_key, aws_secret_access_key=eu.secret_key,
-    )  # fmt: skip
-    client.create_bucket(Bucket=_EXIT)
+
+def _fill_store(store: "MiniStack") -> int:
+    """Start the vendor's storage and put the documents there; the number of object versions."""
+    from reversible_samples import company as customer
+
+    store.start()
+    return customer.fill_bucket(store.client(), _BUCKET)
+
+
+def _upload_models(store: "MiniStack", trained: Path) -> None:
+    from reversible_samples.models import SAMPLES
+    from reversible_samples.models.package import FILES
+
+    s3 = store.client()
+    s3.create_bucket(Bucket=_MODELS, CreateBucketConfiguration={"LocationConstraint": store.region})
+    for name in SAMPLES:
+        for file in FILES:
+            s3.upload_file(str(trained / name / file), _MODELS, f"{name}/{file}")
 
 
 def _clear(directory: Path, *, keep: bool) -> None:
