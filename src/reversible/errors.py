@@ -7,6 +7,7 @@ ReversibleError          what happened                                        ex
 │   ├── MissingSDKError  the vendor's Python package is not installed            4
 │   └── SourceLostError  it went away: what was exported is kept for a resume    4
 ├── BundleError          the bundle is unreadable, incomplete or altered         5
+│   └── EvaluatorError   a model cannot be evaluated by the second engine        5
 ├── EvidenceError        the evidence is unreadable, incomplete or forged        5
 ├── DestinationError     the destination refused or failed                       6
 └── Interrupted          the user stopped the run; the same command resumes    130
@@ -57,6 +58,10 @@ class BundleError(ReversibleError):
     """The bundle is unreadable, incomplete or altered."""
 
     exit_status = 5
+
+
+class EvaluatorError(BundleError):
+    """A model cannot be evaluated by the second engine: unreadable, not covered, or beyond its limits."""
 
 
 class EvidenceError(ReversibleError):
