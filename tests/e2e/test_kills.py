@@ -139,14 +139,17 @@ def test_a_storage_that_is_killed_while_a_bundle_is_shipped_ends_with_the_same_b
     os.environ |= {"AWS_ACCESS_KEY_ID": store.access_key, "AWS_SECRET_ACCESS_KEY": store.secret_key}
     try:
         store.client().create_bucket(Bucket="sortie", CreateBucketConfiguration={"LocationConstraint": store.region})
-        duration_s = 0.0
-        for number in range(KILLS + 1):
+        duration_s, struck = 0.0, 0
+        for number in range(4 * KILLS + 1):  # the first is left alone, and says how long one takes
+            if struck == KILLS:
+                break
             options = ("--endpoint-url", store.endpoint_url, "--region", store.region)
             url = f"s3://sortie/essai-{number}"
             begin = time.monotonic()
             process = start("ship", bundle.root, url, *options)
             if number:
                 time.sleep(chance.uniform(0.3, 1.0) * duration_s)
+                struck += process.poll() is None
                 store.kill()
                 said = process.communicate(timeout=300)[1]
                 store.start()
@@ -166,5 +169,6 @@ def test_a_storage_that_is_killed_while_a_bundle_is_shipped_ends_with_the_same_b
 
             assert arrived.digest == bundle.digest
             arrived.check()
+        assert struck == KILLS
     finally:
         store.stop()
