@@ -27,6 +27,7 @@ _VERBS = {
     "init": "reversible.cli.init:init",
     "inventory": "reversible.cli.inventory:inventory",
     "prove": "reversible.cli.prove:prove",
+    "providers": "reversible.cli.providers:providers",
     "report": "reversible.cli.report:report",
     "restore": "reversible.cli.restore:restore",
     "schema": "reversible.cli.schema:schema",
