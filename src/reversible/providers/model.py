@@ -20,10 +20,12 @@ class _Row(BaseModel):
 class _Fact(_Row):
     """A part that says where it is from; None: as the part around it."""
 
-    source: str | None = None
-    as_of: str | None = None
-    confidence: Confidence | None = None
-    note: str | None = None
+    source: str | None = Field(
+        default=None, description="where this is from: a row of the catalogue's sources, or a sentence over several"
+    )
+    as_of: str | None = Field(default=None, description="of when it is")
+    confidence: Confidence | None = Field(default=None, description="how sure it is")
+    note: str | None = Field(default=None, description="what else must be said of it")
 
 
 class Source(_Row):
@@ -49,16 +51,16 @@ class Signal(_Row):
 class Legal(_Fact):
     """Who owns it, and where."""
 
-    entity: str
-    hq_country: Country
-    ultimate_parent: str
-    parent_country: Country
+    entity: str = Field(description="the company one contracts with")
+    hq_country: Country = Field(description="where it sits")
+    ultimate_parent: str = Field(description="who owns it in the end")
+    parent_country: Country = Field(description="where its owner sits")
 
 
 class Words(_Fact):
     """A fact that is a sentence."""
 
-    text: str
+    text: str = Field(description="the fact")
 
 
 class NameChange(_Fact):
@@ -68,98 +70,102 @@ class NameChange(_Fact):
 class SecNumCloud(_Fact):
     """What the sources say of the SecNumCloud qualification: of which services, and of which not."""
 
-    status: Literal["qualified", "qualified_for_some", "in_progress", "none", "not_seen"]
-    services: tuple[str, ...] = ()
-    not_covered: str | None = None
-    version: str | None = None
-    since: str | None = None
+    status: Literal["qualified", "qualified_for_some", "in_progress", "none", "not_seen"] = Field(
+        description="how far the qualification is"
+    )
+    services: tuple[str, ...] = Field(default=(), description="of which services")
+    not_covered: str | None = Field(default=None, description="which services it leaves out")
+    version: str | None = Field(default=None, description="of which version of the rules")
+    since: str | None = Field(default=None, description="since when")
 
 
 class Award(_Fact):
     """The Commission's sovereign-cloud framework of 2026."""
 
-    status: str
+    status: str = Field(description="won, or part of a winner")
 
 
 class Endpoint(_Fact):
     """One S3 address. `eu`: its country is a Member State of the Union."""
 
-    region: str
-    host: str
-    country: Country
-    eu: bool
+    region: str = Field(description="as the provider names it")
+    host: str = Field(description="the address")
+    country: Country = Field(description="ISO 3166-1")
+    eu: bool = Field(description="whether that is a Member State of the Union")
 
 
 class S3(_Fact):
     """The S3 storage, and what a client must know of it. `pattern`: each customer has a host of its own."""
 
-    addressing: str | None = None
-    signature: str | None = None
-    pattern: str | None = None
-    quirks: dict[str, int | bool | str] = {}
-    endpoints: tuple[Endpoint, ...] = ()
+    addressing: str | None = Field(default=None, description="bucket in the host name, in the path, or either")
+    signature: str | None = Field(default=None, description="of requests")
+    pattern: str | None = Field(default=None, description="the form of its hosts, where each customer has another")
+    quirks: dict[str, int | bool | str] = Field(default={}, description="what a client must know, by name")
+    endpoints: tuple[Endpoint, ...] = Field(default=(), description="the addresses")
 
 
 class Metadata(_Fact):
     """The instance metadata service: root on the host can forge it."""
 
-    url: str | None = None
-    ipv6: str | None = None
-    fields: tuple[str, ...] = ()
-    header: str | None = None
-    token: str | None = None
-    example_zone: str | None = None
-    example: dict[str, str] = {}
+    url: str | None = Field(default=None, description="over IPv4; null: there is none")
+    ipv6: str | None = Field(default=None, description="over IPv6")
+    fields: tuple[str, ...] = Field(default=(), description="what its answer holds")
+    header: str | None = Field(default=None, description="what a request must carry")
+    token: str | None = Field(default=None, description="how a token is asked for first")
+    example_zone: str | None = Field(default=None, description="a zone as it names one")
+    example: dict[str, str] = Field(default={}, description="an answer")
 
 
 class Firmware(_Fact):
     """SMBIOS strings; `distinctive`: they name this provider, and not the software below it."""
 
-    sys_vendor: str | None = None
-    product_name: str | tuple[str, ...] | None = None
-    product_serial: str | None = None
-    chassis_asset_tag: str | None = None
-    uuid_prefix: str | None = None
-    distinctive: bool = False
+    sys_vendor: str | None = Field(default=None, description="the vendor")
+    product_name: str | tuple[str, ...] | None = Field(default=None, description="the product, or several")
+    product_serial: str | None = Field(default=None, description="what stands for its serial number")
+    chassis_asset_tag: str | None = Field(default=None, description="the asset tag")
+    uuid_prefix: str | None = Field(default=None, description="how its UUID begins")
+    distinctive: bool = Field(
+        default=False, description="whether they name this provider, and not the software below it"
+    )
 
 
 class Networks(_Fact):
     """Autonomous systems that its public addresses belong to."""
 
-    values: tuple[int, ...]
+    values: tuple[int, ...] = Field(description="numbers of autonomous systems")
 
 
 class Api(_Fact):
     """The provider's own API."""
 
-    host: str
-    path: str | None = None
+    host: str = Field(description="the host")
+    path: str | None = Field(default=None, description="where it tells of one server")
 
 
 class SignedIdentity(_Fact):
     """Whether the provider signs who a host is."""
 
-    available: bool
-    path: str | None = None
+    available: bool = Field(description="whether there is one")
+    path: str | None = Field(default=None, description="where")
 
 
 class Identity(_Row):
     """How a host shows where it is."""
 
-    imds: Metadata | None = None
-    dmi: Firmware | None = None
-    asn: Networks | None = None
-    api: Api | None = None
-    signed_identity: SignedIdentity | None = None
+    imds: Metadata | None = Field(default=None, description="instance metadata")
+    dmi: Firmware | None = Field(default=None, description="firmware")
+    asn: Networks | None = Field(default=None, description="networks")
+    api: Api | None = Field(default=None, description="the provider's API")
+    signed_identity: SignedIdentity | None = Field(default=None, description="an identity that the provider signs")
 
 
 class Retention(_Row):
     """How long one service keeps data after the end, in days; None: it does not say."""
 
-    service: str
-    retention_days: int | None = Field(default=None, ge=0)
-    migration_fee: float | None = None
-    text: str | None = None
+    service: str = Field(description="which one")
+    retention_days: int | None = Field(default=None, ge=0, description="days after the end; null: not said")
+    migration_fee: float | None = Field(default=None, description="what leaving costs, EUR")
+    text: str | None = Field(default=None, description="in its words")
 
     @property
     def below_floor(self) -> bool:
@@ -170,18 +176,18 @@ class Retention(_Row):
 class Policy(_Fact):
     """What the provider publishes about leaving it."""
 
-    url: str
-    form: str
-    values: tuple[Retention, ...]
-    caution: str
+    url: str = Field(description="the page")
+    form: str = Field(description="of which form it is")
+    values: tuple[Retention, ...] = Field(description="by service")
+    caution: str = Field(description="how it is to be read")
 
 
 class Price(_Row):
     """One step of a price list; exactly one of the bounds, in TB a month."""
 
-    up_to_tb: float | None = None
-    above_tb: float | None = None
-    price: float
+    up_to_tb: float | None = Field(default=None, description="for the TB of a month up to this")
+    above_tb: float | None = Field(default=None, description="for the TB of a month above this")
+    price: float = Field(description="USD per GB")
 
     @model_validator(mode="after")
     def _one_bound(self) -> Self:
@@ -193,11 +199,11 @@ class Price(_Row):
 class Egress(_Fact):
     """What it costs to take data out. Prices in USD per GB, before any agreement."""
 
-    text: str | None = None
-    list_price_usd_per_gb: tuple[Price, ...] = ()
-    free_gb_per_month: float | None = None
-    exit_programme: Words | None = None
-    data_act_parallel: Words | None = None
+    text: str | None = Field(default=None, description="in a sentence")
+    list_price_usd_per_gb: tuple[Price, ...] = Field(default=(), description="the price list")
+    free_gb_per_month: float | None = Field(default=None, description="GB that cost nothing")
+    exit_programme: Words | None = Field(default=None, description="what is waived for a customer who leaves")
+    data_act_parallel: Words | None = Field(default=None, description="what is reduced for a customer who uses two")
 
 
 class Partitions(_Fact):
@@ -205,21 +211,23 @@ class Partitions(_Fact):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    aws: str
-    eusc: str = Field(alias="aws-eusc")
-    cn: str = Field(alias="aws-cn")
-    us_gov: str = Field(alias="aws-us-gov")
+    aws: str = Field(description="the common one")
+    eusc: str = Field(alias="aws-eusc", description="the European sovereign one")
+    cn: str = Field(alias="aws-cn", description="China")
+    us_gov: str = Field(alias="aws-us-gov", description="the US government's")
 
 
 class Regions(_Fact):
     """Region -> country, by what it means for an EU clause; `other` are outside Europe, their country not looked up."""
 
-    eu: dict[str, Country]
-    eu_sovereign_partition: dict[str, Country] = {}
-    europe_not_eu: dict[str, Country] = {}
-    other: tuple[str, ...] = ()
-    multi_region: dict[str, str] = {}
-    trap: str | None = None
+    eu: dict[str, Country] = Field(description="in the Union")
+    eu_sovereign_partition: dict[str, Country] = Field(
+        default={}, description="in the Union, in a partition of its own"
+    )
+    europe_not_eu: dict[str, Country] = Field(default={}, description="in Europe, outside the Union")
+    other: tuple[str, ...] = Field(default=(), description="outside Europe")
+    multi_region: dict[str, str] = Field(default={}, description="names that stand for several")
+    trap: str | None = Field(default=None, description="what is easily misread")
 
     def country(self, region: str) -> str | None:
         """The country of a region whose country was looked up."""
@@ -232,29 +240,31 @@ class Regions(_Fact):
 class Technology(_Fact):
     """Whose technology it runs on, where that is another one's."""
 
-    vendor: str
-    vendor_country: Country
+    vendor: str = Field(description="whose")
+    vendor_country: Country = Field(description="where that one sits")
 
 
 class Provider(_Row):
     """One provider: a source to leave, a destination, or both."""
 
-    id: Annotated[str, StringConstraints(pattern="^[a-z0-9]+$")]
-    name: str
-    roles: tuple[Literal["source", "destination", "us_technology"], ...] = Field(min_length=1)
-    legal: Legal
-    legal_note: Words | None = None
-    name_change: NameChange | None = None
-    secnumcloud: SecNumCloud | None = None
-    cloud_iii_2026: Award | None = None
-    technology: Technology | None = None
-    s3: S3 | None = None
-    partitions: Partitions | None = None
-    regions: Regions | None = None
-    identity: Identity
-    reversibility_policy: Policy | None = None
-    egress: Egress | None = None
-    note: str | None = None
+    id: Annotated[str, StringConstraints(pattern="^[a-z0-9]+$")] = Field(description="its name in commands")
+    name: str = Field(description="its name")
+    roles: tuple[Literal["source", "destination", "us_technology"], ...] = Field(
+        min_length=1, description="what it is here for"
+    )
+    legal: Legal = Field(description="who owns it")
+    legal_note: Words | None = Field(default=None, description="what else is known of that")
+    name_change: NameChange | None = Field(default=None, description="the name is new")
+    secnumcloud: SecNumCloud | None = Field(default=None, description="the French qualification")
+    cloud_iii_2026: Award | None = Field(default=None, description="the Commission's award")
+    technology: Technology | None = Field(default=None, description="whose technology it runs on")
+    s3: S3 | None = Field(default=None, description="its S3 storage")
+    partitions: Partitions | None = Field(default=None, description="separate clouds of one provider")
+    regions: Regions | None = Field(default=None, description="its regions")
+    identity: Identity = Field(description="how a host shows that it is there")
+    reversibility_policy: Policy | None = Field(default=None, description="what it publishes about leaving")
+    egress: Egress | None = Field(default=None, description="what taking data out costs")
+    note: str | None = Field(default=None, description="what else must be said of it")
 
 
 class LawDate(_Row):
