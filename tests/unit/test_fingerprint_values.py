@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reversible import fingerprint
-from reversible.fingerprint import Accumulator, Cells, Column, Plan, TableFingerprint, compiled, parquet, texts
+from reversible import fingerprint, machine_code
+from reversible.fingerprint import Accumulator, Cells, Column, Plan, TableFingerprint, parquet, texts
 
 STRUCT = pa.struct([("a", pa.int32()), ("b", pa.string())])
 SWAPPED = pa.struct([("b", pa.large_string()), ("a", pa.int64())])
@@ -350,12 +350,12 @@ def test_an_index_outside_its_dictionary_is_an_error(engine: Any) -> None:
 
 def test_machine_code_that_was_damaged_is_made_anew(tmp_path: Path) -> None:
     path = tmp_path / "loops.o"
-    compiled._write(path, b"machine code")
+    machine_code.write(path, b"machine code")
 
-    assert compiled._read(path) == b"machine code"
+    assert machine_code.read(path) == b"machine code"
     path.write_bytes(path.read_bytes()[:-1])
-    assert compiled._read(path) is None
-    assert compiled._read(tmp_path / "none.o") is None
+    assert machine_code.read(path) is None
+    assert machine_code.read(tmp_path / "none.o") is None
 
 
 def test_the_loops_are_loaded_without_numba(tmp_path: Path) -> None:
@@ -375,13 +375,13 @@ def test_the_loops_are_loaded_without_numba(tmp_path: Path) -> None:
 def test_a_cache_that_others_may_write_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
-    assert compiled._private_folder() == tmp_path / "reversible/numba"
+    assert machine_code.private_folder() == tmp_path / "reversible/numba"
     (tmp_path / "reversible/numba").chmod(0o777)
-    assert compiled._private_folder() is None
+    assert machine_code.private_folder() is None
     (tmp_path / "reversible/numba").rmdir()
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     (tmp_path / "reversible/numba").symlink_to(tmp_path / "elsewhere")
-    assert compiled._private_folder() is None
+    assert machine_code.private_folder() is None
 
 
 # --- sums -------------------------------------------------------------------------------------------------------
