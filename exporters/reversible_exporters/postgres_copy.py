@@ -4,9 +4,10 @@ COPY ... TO STDOUT by libpq's own calls: psycopg's `Copy.read` waits row by row 
 Each message is copied into a block at once: a list of them costs twice as much again (docs/benchmarks.md).
 """
 
+import ctypes
 import select
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from threading import Event
@@ -15,13 +16,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reversible.machine_code import Loop
+from reversible_exporters import postgres_loops
 from reversible_exporters.postgres_session import Session, driver
 
-PADDING = 16  # bytes after the last row of a block, so that a read of up to 16 bytes at its end stays inside
+PADDING = 64  # bytes after the last row of a block, so that a read of up to 64 bytes at its end stays inside
 _BLOCK_BYTES = 8 << 20
+_LOOP_BYTES = 1 << 20  # of a block for compiled loops, which go through it several times: it stays in the cache
 _BLOCK_ROWS = 1 << 16
 _PATIENCE_S = 0.5  # how often a waiting reader looks whether it should stop
 _CANCEL_S = 10.0
+_NO_MORE = -1  # PQgetCopyData: the COPY has ended
 
 
 class Stopped(Exception):  # noqa: N818 - it is not an error of anybody
@@ -65,8 +70,10 @@ class Pace:
             raise Stopped
 
 
-def copy(session: Session, query: str, form: str, pace: Pace | None = None) -> Generator[Rows, None, None]:
-    """The rows of `query`, in blocks of some MiB; `form` is "csv", or "binary" with its trailer as one more row.
+def copy(
+    session: Session, query: str, form: str, pace: Pace | None = None, loops: Mapping[str, Loop] | None = None
+) -> Generator[Rows, None, None]:
+    """The rows of `query`, in blocks of some MiB; `form` is "csv", "text", or "binary" with its trailer as a row more.
 
     Close it (`contextlib.closing`): closing it early cancels the query at the server, and the session stays usable.
 
@@ -86,7 +93,9 @@ def copy(session: Session, query: str, form: str, pace: Pace | None = None) -> G
     ended = False
     came = 0
     try:
-        for rows in _blocks(session, pace):
+        functions = loops and postgres_loops.libpq(type(pgconn).__module__)
+        blocks = _blocks_by_loop(session, pace, loops["receive"], functions) if loops and functions else None
+        for rows in blocks or _blocks(session, pace):
             came += len(rows)
             yield rows
         ended = True
@@ -124,6 +133,43 @@ def _blocks(session: Session, pace: Pace) -> Iterator[Rows]:
             break
     if sizes:
         yield _rows(block, sizes)
+
+
+def _blocks_by_loop(session: Session, pace: Pace, receive: Loop, functions: tuple[int, int, int]) -> Iterator[Rows]:
+    """The same by a compiled loop that calls libpq itself, while other threads may run."""
+    pgconn = session.connection.pgconn
+    address = pgconn.pgconn_ptr  # type: ignore[attr-defined]  # both of psycopg's forms have it, their protocol not
+    since = time.monotonic()
+    sent, room = 0, _LOOP_BYTES
+    block, starts = np.empty(room + PADDING, np.uint8), np.empty(_BLOCK_ROWS, np.int64)
+    state = np.zeros(4, np.int64)
+    try:
+        while True:
+            answer = receive(
+                address, *functions, block.ctypes.data, room, starts.ctypes.data, _BLOCK_ROWS,
+                state.ctypes.data,
+            )  # fmt: skip
+            came, size = int(state[postgres_loops.CAME]), int(state[postgres_loops.SIZE])
+            if answer == postgres_loops.WAIT:
+                _wait(session, pace)
+                continue
+            if answer == postgres_loops.FAILED:
+                pgconn.consume_input()  # again, for the driver's own error
+                continue
+            if answer not in (postgres_loops.FULL, _NO_MORE):
+                raise driver().OperationalError(f"getting copy data failed: {pgconn.get_error_message()}")
+            if came:
+                yield Rows(block, starts[:came].copy(), size)
+                sent += size
+                pace.wait(sent, since)
+            if answer == _NO_MORE:
+                break
+            room = max(_LOOP_BYTES, int(state[postgres_loops.LENGTH]))
+            block = np.empty(room + PADDING, np.uint8)
+            state[postgres_loops.CAME] = state[postgres_loops.SIZE] = 0
+    finally:
+        if state[postgres_loops.POINTER]:
+            ctypes.CFUNCTYPE(None, ctypes.c_void_p)(functions[-1])(int(state[postgres_loops.POINTER]))
 
 
 def _rows(block: BytesIO, sizes: list[int]) -> Rows:

@@ -5,6 +5,7 @@ type; where a value does not fit (an infinite date, NaN in a decimal), the block
 type cannot hold is set aside.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -53,9 +54,9 @@ def _parse(text: pa.Buffer, columns: Sequence[Column], with_exceptions: set[str]
     typed: list[pa.Array] = []
     for column, values in zip(columns, arrays, strict=True):
         if column.name in as_text:
-            plain, found = _set_aside(values, column)
+            plain, found = set_aside(values, column)
             exceptions += found
-            typed.append(_convert(plain, column))
+            typed.append(convert(plain, column))
         else:
             typed.append(values)
     schema = pa.schema([column.field() for column in columns])
@@ -86,7 +87,7 @@ def _whole(values: pa.ChunkedArray, arrow: pa.DataType) -> pa.Array:
     return pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], arrow)
 
 
-def _set_aside(values: pa.Array, column: Column) -> tuple[pa.Array, list[tuple[int, str, str]]]:
+def set_aside(values: pa.Array, column: Column) -> tuple[pa.Array, list[tuple[int, str, str]]]:
     """The values with NULL in the place of each exception, and the exceptions."""
     pattern = _PLAIN.get(column.stored.csv)
     if pattern is None:
@@ -100,10 +101,26 @@ def _set_aside(values: pa.Array, column: Column) -> tuple[pa.Array, list[tuple[i
     return pc.if_else(odd, pa.scalar(None, pa.string()), values), found
 
 
-def _convert(values: pa.Array, column: Column) -> pa.Array:
+def is_plain(text: str, column: Column) -> bool:
+    """Whether the column's type should hold the value."""
+    pattern = _PLAIN.get(column.stored.csv)
+    return pattern is None or re.fullmatch(pattern, text, re.ASCII) is not None
+
+
+def convert(values: pa.Array, column: Column) -> pa.Array:
+    """The column's type, from texts of it that are plain.
+
+    Raises:
+        ValueError: the text is not what the catalogs announce.
+    """
     stored = column.stored
-    if stored.csv in ("direct", "text"):
+    if stored.csv == "text":
         return values
+    if stored.family == "bool":
+        true, false = pc.equal(values, "t"), pc.equal(values, "f")
+        if pc.any(pc.equal(true, false)).as_py():
+            raise ValueError("a boolean is neither t nor f")
+        return true
     if stored.csv == "bytea":
         return unhex(values)
     if stored.csv == "time":

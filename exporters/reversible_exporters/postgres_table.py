@@ -1,6 +1,6 @@
 """How does one table leave: its rows in parts, by ranges, side by side, and what the table means beside them?"""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,14 +9,22 @@ import pyarrow as pa
 
 from reversible.assets import Asset
 from reversible.errors import SourceError
-from reversible_exporters import postgres_catalog, postgres_csv, postgres_ranges, table_parts
+from reversible.machine_code import Loop
+from reversible_exporters import (
+    postgres_catalog,
+    postgres_csv,
+    postgres_loops,
+    postgres_ranges,
+    postgres_text,
+    table_parts,
+)
 from reversible_exporters.postgres_catalog import Table
 from reversible_exporters.postgres_copy import Pace, Rows, copy
 from reversible_exporters.postgres_pool import Pool
 from reversible_exporters.postgres_ranges import Range
 from reversible_exporters.postgres_session import Session
 from reversible_exporters.postgres_types import Column
-from reversible_exporters.table_parts import Pieces
+from reversible_exporters.table_parts import Block, Pieces
 
 if TYPE_CHECKING:
     from reversible.bundle.writer import BundleWriter
@@ -40,7 +48,8 @@ def export(pool: Pool, table: Table, asset: Asset, into: "BundleWriter", *, part
         groups = _groups(session, table, part_bytes)
         form = postgres_ranges.shape(session, table, columns)
         on_disk = session.on_disk
-    parts = _Parts(asset, into, columns, form, on_disk=on_disk)
+    loops = postgres_loops.loops(table.size_bytes or 0) if columns else None
+    parts = _Parts(asset, into, columns, form, on_disk=on_disk, loops=loops)
     if groups[0][0].first is None:  # this server, or this table, cannot be read by ranges
         into.discard(asset)
         rows = pool.each(subject, hint, groups[0], lambda worker, one, pace: parts.stream(worker, one, pace, part_rows))
@@ -104,8 +113,9 @@ class _Parts:
     """Writes the parts of one table; `write` may run in several threads at once."""
 
     def __init__(
-        self, asset: Asset, into: "BundleWriter", columns: Sequence[Column], form: str, *, on_disk: bool = False
-    ) -> None:
+        self, asset: Asset, into: "BundleWriter", columns: Sequence[Column], form: str, *, on_disk: bool = False,
+        loops: Mapping[str, Loop] | None = None,
+    ) -> None:  # fmt: skip
         self._asset = asset
         self._into = into
         self._columns = columns or [Column(name=PLACEHOLDER, source_type="", base="bool", typmod=-1)]
@@ -113,6 +123,7 @@ class _Parts:
         self._select = ", ".join(one.quoted for one in columns) or "NULL::boolean"
         self._form = form
         self._on_disk = on_disk
+        self._loops = loops
 
     def path(self, number: int) -> str:
         return f"{self._asset.folder}/part-{number:05d}"
@@ -168,7 +179,7 @@ class _Parts:
             return self._adopt(path, known, earlier)
         counts = [0] * len(group)
         with closing(self._chunks(session, group, counts, pace)) as chunks:
-            pieces = Pieces(postgres_csv.blocks(chunks, self._columns), self._schema)
+            pieces = Pieces(self._blocks(chunks), self._schema)
             rows = table_parts.write_part(pieces, self._schema, path, self._into)
         if rows != sum(counts):
             raise ValueError(f"{sum(counts)} rows were sent and {rows} written")
@@ -195,8 +206,13 @@ class _Parts:
     def stream(self, session: Session, one: Range, pace: Pace, part_rows: int) -> int:
         """Write the table in one stream, cut into parts by rows; return its rows."""
         with closing(self._chunks(session, [one], [0], pace)) as chunks:
-            blocks = postgres_csv.blocks(chunks, self._columns)
+            blocks = self._blocks(chunks)
             return table_parts.write_parts(blocks, self._schema, self._asset, self._into, part_rows=part_rows)
+
+    def _blocks(self, chunks: Iterable[Rows]) -> Iterator[Block]:
+        if self._loops is None:
+            return postgres_csv.blocks(chunks, self._columns)
+        return postgres_text.blocks(chunks, self._columns, self._loops)
 
     def _chunks(
         self, session: Session, group: Sequence[Range], counts: list[int], pace: Pace
@@ -204,7 +220,8 @@ class _Parts:
         """The rows of one range after the other, each range's counted."""
         for place, one in enumerate(group):
             query = f"SELECT {self._select} FROM {one.rows}"  # noqa: S608 - quoted names
-            with closing(copy(session, query, "csv", pace)) as chunks:
+            form = "csv" if self._loops is None else "text"
+            with closing(copy(session, query, form, pace, self._loops)) as chunks:
                 for chunk in chunks:
                     counts[place] += len(chunk)
                     yield chunk

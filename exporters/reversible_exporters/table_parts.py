@@ -3,6 +3,7 @@
 Every database exporter writes through here, so that all bundles have one form (docs/bundle-format.md, "A table").
 """
 
+import base64
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -25,7 +26,10 @@ _EXCEPTIONS = pa.schema([("row", pa.int64()), ("column", pa.string()), ("text", 
 
 @dataclass(frozen=True)
 class Block:
-    """Some rows in a row: the typed batch, and its exceptions as (row in the batch, column, the source's text)."""
+    """Some rows in a row: the typed batch, and its exceptions as (row in the batch, column, the source's text).
+
+    The batch's columns are those of the table, in their order; a text may come as a dictionary.
+    """
 
     batch: pa.RecordBatch
     exceptions: Sequence[tuple[int, str, str]] = ()
@@ -56,7 +60,7 @@ def write_part(pieces: "Pieces", schema: pa.Schema, path: str, into: "BundleWrit
         with _writer(stream, schema, first[0] if first else None) as writer:
             for group, odd in chain([first] if first else [], groups):
                 exceptions += [(row + rows, name, text) for row, name, text in odd]
-                writer.write_table(group, row_group_size=max(1, group.num_rows))
+                writer.write_table(_fitted(group, writer.schema), row_group_size=max(1, group.num_rows))
                 rows += group.num_rows
         if exceptions:
             table = pa.Table.from_arrays([pa.array(one) for one in zip(*exceptions, strict=True)], schema=_EXCEPTIONS)
@@ -73,20 +77,65 @@ def _groups(pieces: "Pieces", most: int | None) -> Iterator[tuple[pa.Table, list
         yield group, odd
 
 
+def _table(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+    """The batches as one table; a text stays a dictionary, one for all of them, where each batch has one."""
+    columns = [
+        _column([batch.column(number) for batch in batches], field.type) for number, field in enumerate(schema)
+    ]  # fmt: skip
+    fields = [field.with_type(column.type) for field, column in zip(schema, columns, strict=True)]
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields, schema.metadata))
+
+
+def _column(arrays: Sequence[pa.Array], arrow: pa.DataType) -> pa.ChunkedArray:
+    coded = [pa.types.is_dictionary(array.type) for array in arrays]
+    if arrays and all(coded):
+        return pa.chunked_array(arrays).unify_dictionaries()
+    plain = [array.cast(arrow) if one else array for array, one in zip(arrays, coded, strict=True)]
+    return pa.chunked_array(plain, arrow)
+
+
 def _writer(stream: IO[bytes], schema: pa.Schema, sample: pa.Table | None) -> pq.ParquetWriter:
     """A dictionary pays only for columns that repeat themselves; decimals as integers are smaller and faster.
 
-    Both follow from the data alone, so the same rows give the same bytes.
+    Both follow from the data alone, so the same rows give the same bytes. Texts that come as dictionaries are written
+    as such, and are texts to whoever reads the file.
     """
     repeating = [
         name
         for name, values in zip(schema.names, sample.columns if sample else (), strict=bool(sample))
         if not pa.types.is_boolean(values.type)
-        and pc.count_distinct(values.slice(0, _SAMPLE_ROWS)).as_py() * _REPEATS <= min(len(values), _SAMPLE_ROWS)
+        and _distinct(values.slice(0, _SAMPLE_ROWS)) * _REPEATS <= min(len(values), _SAMPLE_ROWS)
     ]
-    return pq.ParquetWriter(
-        stream, schema, compression="zstd", store_decimal_as_integer=True, use_dictionary=repeating or False
-    )
+    taken = [
+        field.with_type(sample.field(number).type) if sample and field.name in repeating else field
+        for number, field in enumerate(schema)
+    ]
+    writer = pq.ParquetWriter(
+        stream, pa.schema(taken, schema.metadata), compression="zstd", store_decimal_as_integer=True,
+        use_dictionary=repeating or False, store_schema=False,
+    )  # fmt: skip
+    said = base64.b64encode(schema.serialize().to_pybytes())  # as Arrow itself stores it, but without dictionaries
+    writer.add_key_value_metadata({"ARROW:schema": said, **(schema.metadata or {})})
+    return writer
+
+
+def _distinct(values: pa.ChunkedArray) -> int:
+    return int(pc.count_distinct(_plain(values)).as_py())
+
+
+def _fitted(group: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The group as its writer takes it: a dictionary where the first group had one."""
+    columns = [
+        values if values.type == field.type
+        else values.dictionary_encode() if pa.types.is_dictionary(field.type)
+        else _plain(values)
+        for values, field in zip(group.columns, schema, strict=True)
+    ]  # fmt: skip
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    return values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
 
 
 class Pieces:
@@ -118,7 +167,7 @@ class Pieces:
                 self._rest = Block(block.batch.slice(count), later)
             else:
                 self._advance()
-        return pa.Table.from_batches(batches, self._schema), exceptions
+        return _table(batches, self._schema), exceptions
 
     def _advance(self) -> None:
         self._rest = next((block for block in self._blocks if block.batch.num_rows), None)
