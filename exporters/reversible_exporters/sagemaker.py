@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from reversible.assets import Asset, Kind
 from reversible.errors import SourceError, UsageError
 from reversible.interfaces import Reachability, Witness
-from reversible_exporters import golden_set, model_archive, model_document
+from reversible_exporters import golden_set, model_archive, model_document, model_reference
 from reversible_exporters.model_conversions import ModelConversions
 from reversible_exporters.sagemaker_calls import Calls, Golden, SageMakerSettings
 
@@ -122,7 +122,7 @@ class SageMakerExporter:
             golden_set.try_one(questions, self._calls.asker(asset.name), asset.name)
         if not into.has(_document(asset)):
             labelled = questions is not None and any(label is not None for label in questions.labels)
-            self._export_model(endpoint, asset, into, golden=golden, labelled=labelled)
+            self._export_model(endpoint, asset, into, golden=golden, labelled=labelled, questions=questions)
         if golden is not None and questions is not None and not into.has(f"{asset.folder}/golden/manifest.json"):
             golden_set.record(
                 questions, self._calls.asker(asset.name), endpoint=asset.name, batch_size=golden.batch_size,
@@ -181,7 +181,14 @@ class SageMakerExporter:
     # --- the model ---------------------------------------------------------------------------------------------
 
     def _export_model(
-        self, endpoint: _Endpoint, asset: Asset, into: "BundleWriter", *, golden: Golden | None, labelled: bool
+        self,
+        endpoint: _Endpoint,
+        asset: Asset,
+        into: "BundleWriter",
+        *,
+        golden: Golden | None,
+        labelled: bool,
+        questions: golden_set.Questions | None,
     ) -> None:
         assert endpoint.data_url is not None  # noqa: S101 - _leaving says so
         with self._conversions.of(asset.name, endpoint.data_url) as model:
@@ -195,6 +202,12 @@ class SageMakerExporter:
             for file_name in ("model.onnx", "model.onnx.data"):
                 if (model.folder / file_name).exists():
                     _put_file(into, f"{asset.folder}/{file_name}", model.folder / file_name)
+            for path in sorted(
+                (model.folder / "golden").glob("parameters.*")
+            ):  # what the converter found in the original
+                _put_file(into, f"{asset.folder}/golden/{path.name}", path)
+            if questions is not None:
+                model_reference.keep(model.folder / "model.onnx", questions.inputs, folder=asset.folder, into=into)
             into.put_json(f"{asset.folder}/endpoint.json", _plain(endpoint.documents))
             version = {
                 "model": endpoint.model_name, "model_data": endpoint.data_url, "model_data_sha256": model.sha256,

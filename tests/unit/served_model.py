@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from reversible.assets import Asset, Kind
 from reversible.bundle.reader import Bundle
 from reversible.bundle.writer import BundleWriter
+from reversible.equivalence import parameters_record, tensors
 from reversible.interfaces import Witness
 from reversible_exporters import golden_set, model_document
 from reversible_exporters.conversion import Conversion
@@ -140,6 +141,11 @@ def write(root: Path, *, asked: golden_set.Questions | None = None, predict: Pre
             stream.write(content)
     with writer.part(f"{ASSET.folder}/model.onnx") as stream:
         stream.write(graph().SerializeToString())
+    weights = {f"net.{tensor.name}": numpy_helper.to_array(tensor) for tensor in graph().graph.initializer}
+    recorded, _ = parameters_record.record(weights, tensors.constants(graph()))
+    for name, content in recorded.items():
+        with writer.part(f"{ASSET.folder}/golden/{name}") as stream:
+            stream.write(content)
     writer.put_json(f"{ASSET.folder}/endpoint.json", {"endpoint": {"EndpointName": "digits"}})
     writer.put_json(f"{ASSET.folder}/model.json", document)
     golden_set.record(

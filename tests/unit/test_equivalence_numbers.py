@@ -195,17 +195,19 @@ def seen(**changes: Any) -> Seen:
         ({"ratios": None, "why": "not covered: Foo"}, Rung.UNDETERMINED, "not covered: Foo"),
         ({"ratios": None, "identical": True}, Rung.BIT_IDENTICAL, ""),  # equal bits need no reference
         ({"ratios": Ratios(np.full(3000, 50.0))}, Rung.DECISION, ""),
-        ({"ratios": Ratios(np.full(3000, 50.0)), "flips": 1}, Rung.FAILED, "50"),
-        ({"ratios": Ratios(np.full(100, 50.0)), "n": 100}, Rung.FAILED, "50"),  # 0 of 100 shows no rate of 0.1 %
-        ({"n": 19}, Rung.UNDETERMINED, "too few"),
-        ({"n": 0, "ratios": None}, Rung.UNDETERMINED, "too few"),
+        ({"ratios": Ratios(np.full(3000, 50.0)), "flips": 1}, Rung.FAILED, "further off"),
+        ({"ratios": Ratios(np.full(100, 50.0)), "n": 100}, Rung.FAILED, "further off"),  # 0 of 100 shows no rate of 0.1 %
+        ({"n": 19}, Rung.UNDETERMINED, "fewer than 20"),
+        ({"n": 0, "ratios": None}, Rung.UNDETERMINED, "fewer than 20"),
         ({"distinct": 1, "identical": True}, Rung.UNDETERMINED, "same answer"),
         ({"deterministic": False, "identical": True}, Rung.UNDETERMINED, "different answers"),
-        ({"digits": 5.0}, Rung.UNDETERMINED, "5 significant digits"),
+        ({"unexplained": 1, "flips": 1, "identical": True}, Rung.FAILED, "other labels"),
+        ({"digits": 5.0, "identical": True}, Rung.BIT_IDENTICAL, ""),  # whole numbers, halves: they are exact
+        ({"digits": 5.0}, Rung.UNDETERMINED, "6 significant digits"),
         ({"digits": 6.0}, Rung.NUMERICAL, ""),
         ({"ratios": Ratios(np.r_[np.full(2900, 1.0), np.full(100, NAN)])}, Rung.NUMERICAL, ""),
-        ({"ratios": Ratios(np.r_[np.full(2800, 1.0), np.full(200, NAN)])}, Rung.UNDETERMINED, "200 inputs"),
-        ({"ratios": Ratios(np.full(3000, NAN)), "flips": 9}, Rung.UNDETERMINED, "any input"),
+        ({"ratios": Ratios(np.r_[np.full(2800, 1.0), np.full(200, NAN)])}, Rung.UNDETERMINED, "no finite"),
+        ({"ratios": Ratios(np.full(3000, NAN)), "flips": 9}, Rung.UNDETERMINED, "no finite"),
     ],
 )
 def test_the_rung_follows_from_what_was_seen(changes: dict[str, Any], rung: Rung, reason: str) -> None:

@@ -12,7 +12,7 @@ import onnx
 import pytest
 import served_model
 from onnx import TensorProto, helper, numpy_helper
-from served_model import ASSET, change_json, change_model
+from served_model import ASSET, change_json, change_model, change_tensor
 
 from reversible.bundle.reader import Bundle
 from reversible.errors import BundleError
@@ -55,8 +55,63 @@ def test_a_whole_package_passes_and_names_nothing(honest: Bundle) -> None:
         "licence_known_pct": 100,
         "unsafe_payloads": 0,
         "lineage_resolved_pct": 100,
+        "parameters_altered": 0,
+        "parameters_found_pct": 100,
     }
     assert not any(finding.places for finding in found.values())
+
+
+# --- weights that no answer shows ---------------------------------------------------------------------------------
+
+
+def zero_one_row(array: Any) -> Any:
+    array[3] = 0
+    return array
+
+
+@pytest.mark.parametrize(
+    ("change", "how"),
+    [
+        (zero_one_row, "pieces differ"),
+        (lambda array: array.astype(np.float16).astype(np.float32), "rounded to float16, kept as float32"),
+        (lambda array: array * np.float32(1.001), "differ"),
+    ],
+    ids=["a zeroed row", "half precision", "scaled"],
+)
+def test_a_changed_weight_is_found_by_its_bits_alone(bundle: Bundle, change: Callable[[Any], Any], how: str) -> None:
+    change_model(bundle, change_tensor("head", change))
+
+    found = measure(bundle)
+
+    assert found["parameters_altered"].value == 1
+    assert found["parameters_altered"].places[0].startswith("net.head, in head: ")
+    assert how in found["parameters_altered"].places[0]
+    assert 0 < number(found["parameters_found_pct"]) < 80
+
+
+def test_a_transposed_weight_is_there_bit_for_bit(bundle: Bundle) -> None:
+    """Exporters transpose; whether it is used the right way round, the answers show."""
+    change_model(bundle, change_tensor("head", lambda array: array.T))
+
+    assert measure(bundle)["parameters_altered"].value == 0
+
+
+def test_a_weight_that_is_gone_is_named(bundle: Bundle) -> None:
+    change_model(bundle, lambda model: model.graph.initializer.remove(model.graph.initializer[-2]))
+
+    found = measure(bundle)["parameters_found_pct"]
+
+    assert number(found) < 100
+    assert found.places == ("net.head (1280)",)
+
+
+def test_without_a_record_of_the_original_s_weights_nothing_is_said_of_them(bundle: Bundle) -> None:
+    (bundle.folder(ASSET) / "golden/parameters.json").unlink()
+
+    found = measure(bundle)
+
+    assert found["parameters_altered"].value is None
+    assert "not recorded" in found["parameters_found_pct"].error
 
 
 # --- missing parts ----------------------------------------------------------------------------------------------

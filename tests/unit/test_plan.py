@@ -381,7 +381,8 @@ FAULTS = [
         'metric = "model.max_diff"',
         17,
         "clauses.criterion[0].metric: found 'model.max_diff'; allowed: model.inputs_compared, model.agreement_lb95, "
-        "model.max_abs_diff, model.metric_delta_points; did you mean 'model.max_abs_diff'?",
+        "model.max_abs_diff, model.metric_delta_points, model.error_ratio_median, model.error_ratio_max, "
+        "model.parameters_altered, model.equivalence, model.parameters_found_pct; did you mean 'model.max_abs_diff'?",
     ),
     ("value = 0.0001", "value = true", 18, "clauses.criterion[0].value: found true; allowed: a number"),
     ("value = 0.0001", "value = inf", 18, "clauses.criterion[0].value: found inf; allowed: a finite number"),

@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reversible.assets import Asset
+from reversible.equivalence.ratio import Recording
 from reversible.errors import BundleError
 
 if TYPE_CHECKING:
     from reversible.bundle.reader import Bundle
 
 Floats = NDArray[np.float32]
+_TEXTS = 20_000  # numbers whose texts are read: how finely they were written shows in far fewer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,8 @@ class Golden:
     `inputs` (rows, width) and `outputs` (rows, outputs) float32; `labels` the true class, -1 where not known;
     `first_of_equals` marks one of each group of equal inputs; `witness_rows` and `witness_outputs` are what the
     endpoint answered a second time; `labels_at_source` the names of the classes as found there, None where none;
-    `spread` and `decisions_changed` what repeating the same question changed.
+    `spread` and `decisions_changed` what repeating the same question changed; `recording` how finely the answers were
+    written down.
     """
 
     inputs: Floats
@@ -42,6 +45,7 @@ class Golden:
     witness_rows: NDArray[np.int64]
     witness_outputs: Floats
     labels_at_source: tuple[str, ...] | None
+    recording: Recording
 
     @property
     def count(self) -> int:
@@ -72,7 +76,7 @@ def read(asset: Asset, bundle: "Bundle") -> Golden | None:
     inputs, outputs = _column(folder / "inputs.parquet", "input"), _column(folder / "outputs.parquet", "output")
     if len(inputs) != len(outputs):
         raise BundleError(f"{asset.id}: {len(inputs)} golden inputs, {len(outputs)} answers")
-    _hold_against_bytes(asset, folder / "requests.parquet", inputs, outputs)
+    recording = _hold_against_bytes(asset, folder / "requests.parquet", inputs, outputs)
     _hold_against_onnx_layout(asset, folder.parent / "test_data_set_0", inputs, outputs)
     table = _read(folder / "inputs.parquet")
     witness = bundle.witness(asset)
@@ -89,6 +93,7 @@ def read(asset: Asset, bundle: "Bundle") -> Golden | None:
         witness_rows=rows,
         witness_outputs=answers,
         labels_at_source=tuple(str(one) for one in labels) if isinstance(labels, list) else None,
+        recording=recording,
     )
 
 
@@ -112,9 +117,10 @@ def _column(path: Path, name: str) -> Floats:
     return values
 
 
-def _hold_against_bytes(asset: Asset, path: Path, inputs: Floats, outputs: Floats) -> None:
-    """The exchanges must cover every row once, in order, and hold the same numbers."""
+def _hold_against_bytes(asset: Asset, path: Path, inputs: Floats, outputs: Floats) -> Recording:
+    """The exchanges must cover every row once, in order, and hold the same numbers; how finely those were written."""
     following = 0
+    texts: list[str] = []
     for exchange in _read(path).to_pylist():
         first, count = exchange["first"], exchange["count"]
         where = f"{asset.id}: the recorded exchange for inputs {first} to {first + count - 1}"
@@ -128,9 +134,19 @@ def _hold_against_bytes(asset: Asset, path: Path, inputs: Floats, outputs: Float
         end = first + count
         if not _same(asked, inputs[first:end]) or not _same(answered.reshape(len(answered), -1), outputs[first:end]):
             raise BundleError(f"{where} says other numbers than the tables beside it")
+        if len(texts) < _TEXTS:
+            texts += _numbers(json.loads(exchange["response"], parse_float=str, parse_int=str)["predictions"])
         following = end
     if following != len(inputs):
         raise BundleError(f"{asset.id}: the recorded exchanges end at input {following} of {len(inputs)}")
+    return Recording.of(texts)
+
+
+def _numbers(nested: Any) -> list[str]:
+    """The texts of all numbers in lists of lists."""
+    if isinstance(nested, list):
+        return [text for one in nested for text in _numbers(one)]
+    return [nested] if isinstance(nested, str) else []
 
 
 def _hold_against_onnx_layout(asset: Asset, folder: Path, inputs: Floats, outputs: Floats) -> None:

@@ -12,7 +12,7 @@ from reversible.assets import Asset, Kind
 from reversible.bundle import bag
 from reversible.errors import BundleError
 from reversible.findings import Finding
-from reversible_verifiers import onnx_graph
+from reversible_verifiers import onnx_graph, parameters
 
 if TYPE_CHECKING:
     from reversible.bundle.reader import Bundle
@@ -34,7 +34,8 @@ _LICENCES = re.compile(
     r"|CC0-1\.0|CC-BY(-SA|-NC|-ND|-NC-SA|-NC-ND)?-4\.0|CDLA-Permissive-2\.0|OpenRAIL(\+\+)?(-M)?|LicenseRef-[\w.-]+)"
 )
 _EXPECTED = re.compile(
-    r"model\.onnx(\.data)?|(model|endpoint)\.json|golden/(inputs|outputs|requests)\.parquet|golden/manifest\.json"
+    r"model\.onnx(\.data)?|(model|endpoint)\.json|golden/(inputs|outputs|requests|floor)\.parquet"
+    r"|golden/(manifest|trace|parameters)\.json|golden/parameters\.npz"
     r"|test_data_set_\d+/(input|output)_\d+\.pb"
 )
 _PINNED = re.compile(r"^\s*[A-Za-z0-9._-]+\s*==\s*\S+", re.MULTILINE)
@@ -51,12 +52,13 @@ class ModelPackage:
             "model.licence_known_pct",
             "model.unsafe_payloads",
             "model.lineage_resolved_pct",
+            *parameters.UNITS,
         }
     )
     kinds = frozenset({Kind.MODEL})
 
     def verify(self, asset: Asset, bundle: "Bundle") -> Iterator[Finding]:
-        """Five findings per model."""
+        """Seven findings per model."""
         document = bundle.document(asset, "model.json")
         if not isinstance(document, dict) or document.get("format") != "reversible-model/1":
             raise BundleError(f"{asset.id}: model.json is not of the format reversible-model/1")
@@ -69,6 +71,7 @@ class ModelPackage:
         yield _licence(asset, document, folder)
         yield _unsafe(asset, document, folder)
         yield _lineage(asset, document, folder)
+        yield from parameters.findings(asset, bundle)
 
 
 def _missing(asset: Asset, document: Mapping[str, Any], folder: Path, members: Mapping[str, str]) -> Finding:

@@ -5,7 +5,6 @@ batch sizes, one of which the vendor never used. The answers are held against th
 endpoint said a second time, by another route.
 """
 
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,28 +15,28 @@ from numpy.typing import NDArray
 
 from reversible import scoring
 from reversible.assets import Asset, Kind
+from reversible.equivalence.decisions import decide
 from reversible.errors import BundleError
 from reversible.findings import Finding
-from reversible_verifiers import golden_answers, onnx_graph
+from reversible_verifiers import error_ratio, golden_answers, onnx_graph, rungs
 from reversible_verifiers.golden_answers import Floats, Golden
+from reversible_verifiers.rungs import INFINITE
 
 if TYPE_CHECKING:
     from reversible.bundle.reader import Bundle
 
-INFINITE = sys.float_info.max  # JSON has no infinity; the sentence beside it says what is meant
-NOISE = 1e-5  # a tenth of the strictest tolerance in use; float32 sums in another order stay below it
+NOISE = 1e-5  # of the largest answer; float32 sums in another order stay a hundred times below
 _STRANGE_BATCHES = (7, 11)
-_ONE_BY_ONE = 256
+_STRANGE = 128  # inputs asked in such a batch
+_ONE_BY_ONE = 64
 _SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rerun:
+class Rerun(error_ratio.Answers):
     """One pass over some inputs: their rows, the answers (rows, outputs), and why there are none, if so."""
 
     batch: int
-    rows: NDArray[np.int64]
-    answers: Floats | None
     refusal: str = ""
 
 
@@ -49,6 +48,9 @@ class Outputs:
             "model.inputs_compared",
             "model.agreement_lb95",
             "model.max_abs_diff",
+            "model.error_ratio_median",
+            "model.error_ratio_max",
+            "model.equivalence",
             "model.metric_delta_points",
             "model.declared_metric_gap_points",
         }
@@ -56,7 +58,7 @@ class Outputs:
     kinds = frozenset({Kind.MODEL})
 
     def verify(self, asset: Asset, bundle: "Bundle") -> Iterator[Finding]:
-        """Five findings per model, without a value and with the reason where the golden set decides nothing."""
+        """Eight findings per model, without a value and with the reason where the golden set decides nothing."""
         document = bundle.document(asset, "model.json")
         golden = golden_answers.read(asset, bundle)
         if (reason := _undecidable(golden)) or golden is None:
@@ -68,13 +70,19 @@ class Outputs:
             bundle.relative(bundle.folder(asset) / name)
             for name in ("model.onnx", "golden/requests.parquet", "golden/outputs.parquet")
         )
-        yield from _Comparison(asset, document, golden, reruns, files).findings()
+        comparison = _Comparison(asset, document, golden, reruns, files)
+        yield from comparison.findings()
+        measured = error_ratio.measure(
+            bundle.folder(asset), golden, reruns, rule=comparison.rule, agrees=comparison.agrees
+        )
+        yield from rungs.findings(asset, golden, measured, files)
 
 
 _UNITS = {
     "model.inputs_compared": "count",
     "model.agreement_lb95": "ratio",
     "model.max_abs_diff": "score",
+    **rungs.UNITS,
     "model.metric_delta_points": "percentage_points",
     "model.declared_metric_gap_points": "percentage_points",
 }
@@ -105,27 +113,6 @@ def differences(observed: Floats, expected: Floats) -> NDArray[np.float64]:
     return worst
 
 
-def decide(answers: Floats, rule: str) -> NDArray[np.int64]:
-    """The decision of each row: the largest output, or whether the last one reaches a threshold.
-
-    Args:
-        answers: Shape (rows, outputs).
-        rule: "argmax", or "threshold:0.5".
-
-    Raises:
-        BundleError: another rule.
-    """
-    if rule == "argmax":
-        return np.asarray(np.argmax(answers, axis=1), dtype=np.int64)
-    name, _, limit = rule.partition(":")
-    if name == "threshold":
-        try:
-            return np.asarray(answers[:, -1] >= np.float32(limit), dtype=np.int64)
-        except ValueError as error:
-            raise BundleError(f"the decision rule {rule!r} has no number") from error
-    raise BundleError(f"the decision rule {rule!r} is not known")
-
-
 class _Comparison:
     """What the reruns and the records say about each other."""
 
@@ -140,13 +127,13 @@ class _Comparison:
         self._asset, self._golden, self._files = asset, golden, files
         self._reruns = reruns
         self._declared = document.get("declared_metrics")
-        self._rule = str(document.get("decision") or "argmax")
+        self.rule = str(document.get("decision") or "argmax")
         # A decision is a name: swapped labels are as wrong as swapped outputs.
         here = document.get("labels")
         self._here: list[Any] = here if isinstance(here, list) else []
         self._there: list[Any] = list(golden.labels_at_source or self._here)
         self._off = np.zeros(golden.count)
-        self._agrees = np.ones(golden.count, dtype=bool)
+        self.agrees = np.ones(golden.count, dtype=bool)
         for rerun in reruns:
             self._hold(rerun, golden.outputs[rerun.rows])
         for rerun in reruns[:1]:
@@ -154,7 +141,7 @@ class _Comparison:
 
     def findings(self) -> Iterator[Finding]:
         first = self._golden.first_of_equals
-        n, agreeing = int(first.sum()), int((self._agrees & first).sum())
+        n, agreeing = int(first.sum()), int((self.agrees & first).sum())
         batches = ", ".join(str(rerun.batch) for rerun in self._reruns)
         yield self._finding(
             "model.inputs_compared",
@@ -167,7 +154,7 @@ class _Comparison:
             scoring.lower_bound(agreeing, n),
             "{agreeing} of {n} inputs get the endpoint's decision",
             facts={"agreeing": agreeing, "n": n},
-            places=self._places(~self._agrees),
+            places=self._places(~self.agrees),
         )
         yield self._largest()
         yield self._accuracy_change()
@@ -232,7 +219,7 @@ class _Comparison:
 
     def _hold(self, rerun: Rerun, expected: Floats) -> None:
         if rerun.answers is None or rerun.answers.shape != expected.shape:
-            self._off[rerun.rows], self._agrees[rerun.rows] = np.inf, False
+            self._off[rerun.rows], self.agrees[rerun.rows] = np.inf, False
             return
         self._note(rerun.rows, rerun.answers, expected)
 
@@ -243,15 +230,15 @@ class _Comparison:
             return
         answers = rerun.answers[rows]
         if answers.shape != self._golden.witness_outputs.shape:
-            self._off[rows], self._agrees[rows] = np.inf, False
+            self._off[rows], self.agrees[rows] = np.inf, False
             return
         self._note(rows, answers, self._golden.witness_outputs)
 
     def _note(self, rows: NDArray[np.int64], answers: Floats, expected: Floats) -> None:
         self._off[rows] = np.maximum(self._off[rows], differences(answers, expected))
-        here = [_named(self._here, one) for one in decide(answers, self._rule).tolist()]
-        there = [_named(self._there, one) for one in decide(expected, self._rule).tolist()]
-        self._agrees[rows] &= np.array([mine == theirs for mine, theirs in zip(here, there, strict=True)])
+        here = [_named(self._here, one) for one in decide(answers, self.rule).tolist()]
+        there = [_named(self._there, one) for one in decide(expected, self.rule).tolist()]
+        self.agrees[rows] &= np.array([mine == theirs for mine, theirs in zip(here, there, strict=True)])
 
     def _accuracy(self, rows: NDArray[np.int64], *, here: bool) -> float | None:
         """Share of `rows` with the right class, by its name; None when there are none."""
@@ -261,14 +248,14 @@ class _Comparison:
         if answers is None:
             return 0.0  # it refused the inputs: none of its decisions is right
         names = self._here if here else self._there
-        decided = (_named(names, one) for one in decide(answers[rows], self._rule).tolist())
+        decided = (_named(names, one) for one in decide(answers[rows], self.rule).tolist())
         true = (_named(self._there, one) for one in self._golden.labels[rows].tolist())
         return sum(mine == right for mine, right in zip(decided, true, strict=True)) / len(rows)
 
     def _places(self, wrong: NDArray[np.bool_]) -> tuple[str, ...]:
         """The worst inputs among the wrong ones, disagreements first."""
         rows = np.flatnonzero(wrong)
-        order = sorted(rows.tolist(), key=lambda row: (bool(self._agrees[row]), -self._off[row], row))[:_SHOWN]
+        order = sorted(rows.tolist(), key=lambda row: (bool(self.agrees[row]), -self._off[row], row))[:_SHOWN]
         return tuple(f"input {row} ({self._golden.origins[row]}): {self._off[row]:.3g}" for row in order)
 
     def _finding(
@@ -292,7 +279,8 @@ def _undecidable(golden: Golden | None) -> str:
     """Why no comparison can decide; empty when one can."""
     if golden is None:
         return "no golden set was recorded at the endpoint: there is nothing to compare with"
-    if golden.spread > NOISE or golden.decisions_changed:
+    scale = float(np.abs(golden.outputs[np.isfinite(golden.outputs)]).max(initial=0.0)) or 1.0
+    if golden.spread > NOISE * scale or golden.decisions_changed:
         return (
             f"the endpoint gave different answers to the same question (up to {golden.spread:.3g} apart, "
             f"{golden.decisions_changed} decisions changed): no comparison with it can decide"
@@ -305,13 +293,16 @@ def _named(labels: list[Any], index: int) -> str:
 
 
 def _rerun(path: Path, golden: Golden) -> tuple[Rerun, ...]:
-    """Ask the file: everything in the vendor's batch size and in a strange one, a part of it one by one."""
+    """Ask the file: everything in the vendor's batch size, a part of it in a strange one and one by one.
+
+    What depends on the batch shows on any input, so a part is enough: asking is what a verification costs.
+    """
     everything = np.arange(golden.count)
-    some = everything[:: max(1, golden.count // _ONE_BY_ONE)]
     strange = next(size for size in _STRANGE_BATCHES if size != golden.batch_size)
     session = _session(path)
-    plan = {golden.batch_size: everything, strange: everything}
-    plan.setdefault(1, some)
+    plan = {golden.batch_size: everything}
+    for size, most in ((strange, _STRANGE), (1, _ONE_BY_ONE)):
+        plan.setdefault(size, everything[:: max(1, -(-golden.count // most))])
     return tuple(_ask(session, golden.inputs, batch, rows) for batch, rows in plan.items())
 
 

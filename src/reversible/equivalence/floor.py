@@ -15,6 +15,7 @@ Doubles = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 UNIT = 2.0**-24  # the unit roundoff of float32: half the distance from 1 to the next number
 RUNS = 4  # of Monte-Carlo arithmetic
+APART = 11.0  # times: the most by which legitimate evaluations were seen to differ (research/models.md, section 3.1)
 _TINY = float(np.finfo(np.float32).tiny)  # below it runtimes flush to zero, and no digit means anything
 _LARGEST = float(np.finfo(np.float32).max)
 _POOL = (1 << 20) - 3  # draws; a prime, so that rows of a large matrix do not meet the same ones
@@ -69,6 +70,7 @@ def noise_floor(
     perturbed: Iterable[NDArray[Any]] = (),
     *,
     mask: Mask | None = None,
+    room: float = np.inf,
 ) -> Doubles:
     """The floor of each input.
 
@@ -77,6 +79,9 @@ def noise_floor(
         evaluations: Answers of legitimate float32 evaluations, same shape.
         perturbed: Answers of Monte-Carlo arithmetic, same shape.
         mask: As in `rms_error`.
+        room: How many times the error of the drawn roundings an evaluation may widen the floor to. Infinity for
+            evaluations that are trusted, the original's; `APART` for the port's own, which are on trial: a port whose
+            answers depend on the batch must not excuse itself.
 
     Returns:
         The largest of their errors and of the last bit, shape (rows,), in the answers' unit; above 0. Not finite
@@ -85,9 +90,13 @@ def noise_floor(
     Source:
         research/models.md, section 3.1; Monte-Carlo arithmetic: D. S. Parker, UCLA CSD-970002 (1997).
     """
-    floor = ulp(reference, mask)
-    for answers in (*evaluations, *perturbed):
-        floor = np.maximum(floor, rms_error(answers, reference, mask))
+    drawn = ulp(reference, mask)
+    for answers in perturbed:  # one at a time: memory is bounded by one batch
+        drawn = np.maximum(drawn, rms_error(answers, reference, mask))
+    floor = drawn
+    for answers in evaluations:
+        error = rms_error(answers, reference, mask)
+        floor = np.maximum(floor, np.where(np.isfinite(error), np.minimum(error, room * drawn), error))
     return np.asarray(floor, dtype=np.float64)
 
 
@@ -107,7 +116,8 @@ class Roundings:
         if array.dtype.kind != "f" or not array.size:
             return array
         start = int(self._draw.integers(_POOL // 2))
-        factors = np.resize(self._pool[start:], array.size)
+        few = array.size <= _POOL - start
+        factors = self._pool[start : start + array.size] if few else np.resize(self._pool[start:], array.size)
         return np.asarray(array * factors.reshape(array.shape))
 
 

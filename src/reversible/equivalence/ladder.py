@@ -21,6 +21,17 @@ FEWEST = 20  # inputs; with fewer, "the median" and "the largest" say too little
 FLIP_RATE = 0.001  # clause MOD-03: decisions agree in at least 99.9 % of cases
 UNDECIDED = 0.05  # the largest share of inputs of which nothing can be said
 
+# Why nothing can be said. Sentences without numbers: the report translates them.
+UNSTEADY = "the source gives different answers to the same question: no comparison with it can decide"
+TOO_FEW = "fewer than 20 distinct inputs were asked: no rung is given"
+ALL_THE_SAME = "every input gets the same answer: nothing was tried"
+TOO_COARSE = "the answers were recorded with fewer than 6 significant digits: small defects would be lost"
+OVERFLOWS = "legitimate float32 arithmetic itself gives no finite answer on too many of the inputs"
+NO_REFERENCE = "there is no float64 reference"
+# Why it is not equivalent.
+MISNAMED = "decisions differ although their numbers agree: other labels, or another order of them"
+OFF = "the answers are further off than float32 explains, and decisions differ or too few inputs show that they do not"
+
 
 class Rung(StrEnum):
     """From the best to the worst; U is none."""
@@ -45,6 +56,7 @@ class Seen:
         distinct: How many different answers there are: with one, nothing was tried.
         ratios: R of each input; None when no reference could be had, and `why` says the reason.
         flips: Inputs with another decision.
+        unexplained: Those of them whose numbers are too close for it: other labels, or another order of them.
         deterministic: Whether the source repeats itself to within the floor.
         digits: Significant digits of the recording; None when it is binary.
         why: The reason for which `ratios` is None.
@@ -58,6 +70,7 @@ class Seen:
     distinct: int
     ratios: Ratios | None
     flips: int
+    unexplained: int = 0
     deterministic: bool = True
     digits: float | None = None
     why: str = ""
@@ -105,29 +118,26 @@ def stand(
         return Standing(rung=rung, seen=seen, flip_bound=bound, flip_rate=flip_rate, reason=reason)
 
     if not seen.deterministic:
-        return at(Rung.UNDETERMINED, "the source gives different answers to the same question")
+        return at(Rung.UNDETERMINED, UNSTEADY)
     if seen.n < FEWEST:
-        return at(Rung.UNDETERMINED, f"{seen.n} inputs are too few: {FEWEST} are needed")
+        return at(Rung.UNDETERMINED, TOO_FEW)
     if seen.distinct < 2:
-        return at(Rung.UNDETERMINED, "every input gets the same answer: nothing was tried")
+        return at(Rung.UNDETERMINED, ALL_THE_SAME)
+    if seen.unexplained:
+        return at(Rung.FAILED, MISNAMED)
     if seen.identical:
         return at(Rung.BIT_IDENTICAL)
     if seen.digits is not None and seen.digits < ratio.DIGITS:
-        return at(
-            Rung.UNDETERMINED,
-            f"the answers were recorded with {seen.digits:g} significant digits: {ratio.DIGITS} are needed",
-        )
+        return at(Rung.UNDETERMINED, TOO_COARSE)
     if seen.ratios is None:
-        return at(Rung.UNDETERMINED, seen.why or "there is no reference")
+        return at(Rung.UNDETERMINED, seen.why or NO_REFERENCE)
+    if seen.ratios.undecided > UNDECIDED * len(seen.ratios.values):
+        return at(Rung.UNDETERMINED, OVERFLOWS)
     if seen.ratios.within(median, largest):
-        if seen.ratios.undecided > UNDECIDED * len(seen.ratios.values):
-            return at(Rung.UNDETERMINED, f"nothing can be said of {seen.ratios.undecided} inputs")
         return at(Rung.NUMERICAL)
     if bound <= flip_rate:
         return at(Rung.DECISION)
-    if not seen.ratios.decided:
-        return at(Rung.UNDETERMINED, "nothing can be said of any input")
-    return at(Rung.FAILED, f"R is {seen.ratios.median:.3g} in the median, {seen.ratios.largest:.3g} at most")
+    return at(Rung.FAILED, OFF)
 
 
 def inputs_sha256(feeds: dict[str, NDArray[Any]]) -> str:

@@ -1,0 +1,219 @@
+"""How far is each answer off, in units of what float32 itself leaves open?
+
+Both are held against one float64 reference: what the endpoint answered, and what the file answers here. The reference
+is the one that was stored when the model left; where there is none, the file itself in float64, by a second engine.
+docs/equivalence.md is the definition.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reversible.equivalence import decisions, ladder, localisation, ratio, reference, runtime
+from reversible.equivalence.floor import noise_floor
+from reversible.equivalence.ladder import Rung, Seen, Standing
+from reversible.equivalence.ratio import Ratios
+from reversible.equivalence.reference import Reference
+from reversible.errors import BundleError, EvaluatorError
+from reversible_verifiers.golden_answers import Floats, Golden
+
+RECHECKED = 4  # rows of a stored reference whose floor is measured again here
+FLOOR_ROOM = 30.0  # between a stored floor and one of fewer evaluations: legitimate ones are up to 11 apart
+_BUDGET = 1 << 32  # bytes of weights read by the second engine for one reference: 47 inputs of a MiniLM
+_MOST = 1024  # inputs, where no reference is stored
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What the file answered to `rows` of the golden set: (rows, outputs), None when it refused."""
+
+    rows: NDArray[np.int64]
+    answers: Floats | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The rung, and what it rests on.
+
+    Attributes:
+        standing: The rung.
+        source: Of the reference: "original", "port", or "none" where equal bits need none, or "refused".
+        rows: How many inputs have a reference.
+        place: The first operator that diverges, or why none is named; "" where nothing is off.
+        worst: The rows that are furthest off.
+    """
+
+    standing: Standing
+    source: str
+    rows: int
+    place: str
+    worst: tuple[int, ...]
+
+
+def measure(
+    folder: Path, golden: Golden, reruns: Sequence[Answers], *, rule: str, agrees: NDArray[np.bool_]
+) -> Measured:
+    """The rung of a model.
+
+    Args:
+        folder: Of the model in the bundle.
+        golden: Its golden set.
+        reruns: What the file answered; the first one covers every input, in order.
+        rule: How a decision follows from an answer.
+        agrees: Whether each input got the endpoint's decision, by name.
+    """
+    first = golden.first_of_equals
+    digest = ladder.inputs_sha256({"input": golden.inputs})
+    identical = all(one.answers is not None and _same_bits(one.answers, golden.outputs[one.rows]) for one in reruns)
+    refused = any(one.answers is None for one in reruns)
+    stored = reference.read(folder / "golden/floor.parquet", inputs_sha256=digest, count=golden.count)
+    found, why = stored, ""
+    if stored is None and not refused and not identical:
+        found, why = _own(folder / "model.onnx", golden)
+    ratios, digits = None, None
+    if refused:
+        ratios = Ratios(np.full(golden.count, np.inf))
+    elif found is not None:
+        ratios = _ratios(found, golden, reruns)
+        if stored is not None and ratios.within() and (why := _excuse(folder / "model.onnx", golden, found)):
+            ratios = None
+        digits = golden.recording.significant(golden.outputs)
+    elif identical:
+        ratios = Ratios(np.zeros(golden.count))
+    scale = float(np.median(found.floor)) if found is not None else np.inf
+    seen = Seen(
+        output=_output(folder / "model.onnx"),
+        population=f"the golden set of {golden.count} inputs",
+        inputs_sha256=digest,
+        n=int(first.sum()),
+        identical=identical,
+        distinct=len(np.unique(golden.outputs, axis=0)),
+        ratios=ratios,
+        flips=int((~agrees & first).sum()),
+        unexplained=_unexplained(golden, reruns[0].answers, rule, agrees),
+        deterministic=golden.spread <= ratio.LARGEST * max(scale, 0.0) * np.sqrt(golden.outputs.shape[1]),
+        digits=digits,
+        why=why,
+    )
+    standing = ladder.stand(seen)
+    off = standing.rung in (Rung.FAILED, Rung.DECISION)
+    return Measured(
+        standing=standing,
+        source=found.source if found is not None else "refused" if refused else "none",
+        rows=found.count if found is not None else golden.count,
+        place=_place(folder, golden, refused=refused) if off else "",
+        worst=_worst(found, ratios) if off else (),
+    )
+
+
+def _own(path: Path, golden: Golden) -> tuple[Reference | None, str]:
+    """The file itself, in float64; or why that cannot be had."""
+    rows = _spread(np.flatnonzero(golden.first_of_equals), _affordable(path))
+    try:
+        return reference.of_port(path, _feeds(path, golden.inputs[rows]), rows=rows), ""
+    except EvaluatorError as error:
+        return None, f"the second engine cannot compute this model: {error.message}"
+
+
+def _excuse(path: Path, golden: Golden, stored: Reference) -> str:
+    """A stored floor that is far too wide would forgive everything: why it is not believed, or nothing."""
+    some = reference.only(stored, _spread(np.arange(stored.count), RECHECKED))
+    feeds = _feeds(path, golden.inputs[some.rows])
+    try:
+        here = reference.of_port(path, feeds, runs=1, settings=(runtime.USUAL,)).floor
+    except EvaluatorError:  # without a second engine: what the runtime's own settings differ by
+        settings = [runtime.ask(runtime.session(path, one), feeds, batch=one.batch) for one in runtime.LEGITIMATE]
+        here = noise_floor(settings[0].astype(np.float64), settings[1:])
+    room = float(np.median(some.floor / here))
+    if room > FLOOR_ROOM:
+        return f"the stored noise floor is {room:.3g} times what is measured here"
+    return ""
+
+
+def _ratios(found: Reference, golden: Golden, reruns: Sequence[Answers]) -> Ratios:
+    """The larger R of what the endpoint recorded and of every re-run."""
+    recorded = golden.outputs[found.rows]
+    joined = ratio.error_ratio(recorded, found.answers, found.floor, quantum=golden.recording.quantum(recorded))
+    values = joined.values.copy()
+    for rerun in reruns:
+        own, place = np.flatnonzero(np.isin(found.rows, rerun.rows)), np.flatnonzero(np.isin(rerun.rows, found.rows))
+        if rerun.answers is not None:
+            judged = ratio.error_ratio(rerun.answers[place], found.answers[own], found.floor[own])
+            values[own] = np.maximum(values[own], judged.values)
+    return Ratios(values)
+
+
+def _unexplained(golden: Golden, answers: Floats | None, rule: str, agrees: NDArray[np.bool_]) -> int:
+    """Decisions that differ although the numbers are too close for it: other labels, or another order of them."""
+    if answers is None or answers.shape != golden.outputs.shape:
+        return 0
+    exact = golden.outputs.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        off = np.abs(answers.astype(np.float64) - exact).max(axis=1)
+    return int((~agrees & (decisions.margins(exact, rule) > 2 * off)).sum())
+
+
+def _place(folder: Path, golden: Golden, *, refused: bool) -> str:
+    """The first operator that computes something else than when the model left."""
+    if refused:
+        return "the file refuses inputs: no operator is looked for"
+    path = folder / "golden/trace.json"
+    if not path.exists():
+        return "no trace was kept when the model left: no operator can be named"
+    try:
+        document = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise BundleError(f"golden/trace.json is not JSON: {error}") from error
+    rows, kept = localisation.read(document, golden.count)
+    model = folder / "model.onnx"
+    try:
+        found = localisation.against_trace(model, _feeds(model, golden.inputs[rows]), kept)
+    except EvaluatorError as error:
+        return f"no operator can be named: {error.message}"
+    if found is None:
+        return "the file computes what it computed when it left: the difference was there before"
+    return f"first off at {found.place} ({found.error:.3g})"
+
+
+def _worst(found: Reference | None, ratios: Ratios | None) -> tuple[int, ...]:
+    if ratios is None:
+        return ()
+    return tuple(int(found.rows[row]) if found is not None else row for row in ratios.worst(5))
+
+
+def _same_bits(left: Floats, right: Floats) -> bool:
+    return left.shape == right.shape and np.ascontiguousarray(left).tobytes() == np.ascontiguousarray(right).tobytes()
+
+
+def _spread(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Some of the rows, evenly."""
+    if len(rows) <= count:
+        return rows
+    return rows[np.unique(np.linspace(0, len(rows) - 1, count).astype(np.int64))]
+
+
+def _affordable(path: Path) -> int:
+    files = (path, path.with_name(f"{path.name}.data"))
+    return int(min(_MOST, max(ladder.FEWEST, _BUDGET // sum(one.stat().st_size for one in files if one.exists()))))
+
+
+def _feeds(path: Path, rows: Floats) -> dict[str, Floats]:
+    """The rows for the file's one input."""
+    import onnx
+
+    graph = onnx.load(str(path), load_external_data=False).graph
+    given = {tensor.name for tensor in graph.initializer}
+    names = [value.name for value in graph.input if value.name not in given]
+    if len(names) != 1:
+        raise BundleError(f"{path.name} takes {len(names)} inputs; the golden set has one")
+    return {names[0]: rows}
+
+
+def _output(path: Path) -> str:
+    import onnx
+
+    return str(onnx.load(str(path), load_external_data=False).graph.output[0].name)
