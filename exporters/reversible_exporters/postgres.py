@@ -8,18 +8,21 @@ our own code, fingerprinted under a challenge drawn after the export; and totals
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from reversible.assets import Asset, Kind
 from reversible.bundle.writer import json_bytes
 from reversible.errors import SourceError, SourceLostError
 from reversible.interfaces import Reachability, Witness
+from reversible.plan.sampling import SamplingSettings
 from reversible.secrets import Secret, Text
 from reversible_exporters import postgres_catalog, postgres_dump, postgres_table, postgres_witness
 from reversible_exporters.postgres_catalog import Table
 from reversible_exporters.postgres_pool import Pool
+from reversible_exporters.postgres_sample import Sampling
 from reversible_exporters.postgres_session import Session, address, parameters
 from reversible_exporters.postgres_table import grant
 
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from reversible.bundle.writer import BundleWriter
 
 
-class PostgresSettings(BaseModel):
+class PostgresSettings(SamplingSettings):
     """The keys of [source.NAME] when kind = "postgres"."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,6 +50,12 @@ class PostgresSettings(BaseModel):
     strong: bool = Field(False, description="also SHA-256 of every row and their root: slower; rows can be proved")
     max_mib_per_s: float = Field(0.0, ge=0, description="MiB that all connections may read in one second; 0: no limit")
 
+    @model_validator(mode="after")
+    def _strong_is_whole(self) -> Self:
+        if self.strong and self.sample_above_rows is not None:
+            raise PydanticCustomError("pair", "strong = true, which reads every row, or sample_above_rows: not both")
+        return self
+
 
 class PostgresExporter:
     """Reads one PostgreSQL database, 13 to 18, and only reads."""
@@ -59,6 +68,7 @@ class PostgresExporter:
         self._pool = Pool(
             self._connect, workers=settings.workers, bytes_per_s=settings.max_mib_per_s * (1 << 20)
         )  # fmt: skip
+        self._sampling = Sampling.of(settings)
         self._known: dict[str, Table] = {}
         self._exported: dict[str, Session] = {}  # asset id -> the snapshot that its export read
         self._first: Session | None = None  # the snapshot of all that is finished
@@ -190,8 +200,9 @@ class PostgresExporter:
             }
             return Witness(method="postgresql catalogs, asked again in the same snapshot", facts=facts)
         return postgres_witness.of_table(
-            self._pool, self._table(session, asset), part_bytes=self._part_bytes, strong=self.settings.strong
-        )
+            self._pool, self._table(session, asset), part_bytes=self._part_bytes, strong=self.settings.strong,
+            sampling=self._sampling,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Give the connection and its snapshot back."""

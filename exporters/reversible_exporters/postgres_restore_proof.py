@@ -1,7 +1,8 @@
 """Do the restored rows have the totals and the fingerprint that the source gave?
 
 Two questions, both to the target: its own engine computes count, sum, smallest and largest of each column; and all
-rows are read once more through COPY's binary format and fingerprinted as the witness did, under its challenge.
+rows are read once more through COPY's binary format and fingerprinted as the witness did, under its challenge. Where
+the witness is a sample, its rows are looked for: one that is not there is a difference, but all of them are no proof.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from reversible import fingerprint
 from reversible.assets import Asset
 from reversible.errors import BundleError, SourceError
+from reversible.fingerprint import Plan, TableFingerprint
+from reversible.fingerprint.sample import Matching, Sample
 from reversible.interfaces import Restored, Witness
 from reversible_exporters import postgres_binary, postgres_catalog, postgres_copy, postgres_restore_objects
 from reversible_exporters.postgres_catalog import Table
@@ -77,23 +80,54 @@ def _totals(asset: Asset, facts: Mapping[str, Any], rows: int, found: Mapping[st
 
 
 def _values(session: Session, asset: Asset, witness: Witness, source: str, columns: Sequence[Column]) -> Restored:
-    try:
-        told = fingerprint.TableFingerprint.from_stored(witness.facts["fingerprint"], witness.tables)
-    except (KeyError, ValueError) as error:
-        raise BundleError(f"the witness's fingerprint cannot be read: {error}") from error
+    looked, plan = _what_to_look_for(witness)
     families = {one.name: one.stored.family for one in columns}
-    other = [one.name for one in told.plan.columns if families.get(one.name) != one.family]
-    if other or len(families) != len(told.plan.columns):
+    other = [one.name for one in plan.columns if families.get(one.name) != one.family]
+    if other or len(families) != len(plan.columns):
         seen = f"columns or their types differ: {', '.join(other[:_NAMED]) or 'more columns here'}"
         return Restored(step="values", subject=asset.name, ok=False, seen=seen)
     query = f"SELECT {postgres_binary.select_list(columns)} FROM {source}"  # noqa: S608 - quoted names
-    sums = fingerprint.Accumulator(told.plan)
+    sums = fingerprint.Accumulator(plan)
     try:
         for cells, count in postgres_binary.batches(postgres_copy.copy(session, query, "binary"), columns):
-            sums.add(cells, count)
+            if isinstance(looked, Matching):
+                looked.add(cells, count)
+            else:
+                sums.add(cells, count)
     except ValueError as error:
         raise SourceError(f"the target's bytes cannot be read: {error}") from error
+    if isinstance(looked, Matching):
+        return _of_sample(asset, looked)
     found = sums.result()
-    same = found.same_as(told)
-    seen = "" if same else f"fingerprint {told.digest} at the source, {found.digest} here"
+    same = found.same_as(looked)
+    seen = "" if same else f"fingerprint {looked.digest} at the source, {found.digest} here"
     return Restored(step="values", subject=asset.name, ok=same, rows=found.rows, seen=seen)
+
+
+def _what_to_look_for(witness: Witness) -> tuple[TableFingerprint | Matching, Plan]:
+    """The fingerprint, or the rows of the sample that stands in its place.
+
+    Raises:
+        BundleError: the witness holds neither, or both.
+    """
+    try:
+        if ("sample" in witness.facts) == ("fingerprint" in witness.facts):
+            raise ValueError("it holds not exactly one of a fingerprint and a sample")
+        if "sample" in witness.facts:
+            drawn = Sample.from_stored(witness.facts["sample"], witness.tables["sample"])
+            return Matching(drawn), drawn.plan
+        told = TableFingerprint.from_stored(witness.facts["fingerprint"], witness.tables)
+        return told, told.plan
+    except (KeyError, ValueError) as error:
+        raise BundleError(f"the witness's fingerprint cannot be read: {error}") from error
+
+
+def _of_sample(asset: Asset, looked: Matching) -> Restored:
+    """False for a row that is not there, or doubled; else None: a sample of the source proves no table."""
+    drawn, lost, doubled = looked.sample, len(looked.missing()), len(looked.doubled())
+    seen = f"{drawn.size:,} of {drawn.population:,} rows drawn at the source"
+    if lost or doubled:
+        seen += f": {lost:,} are not here, {doubled:,} stand here twice"
+        return Restored(step="values", subject=asset.name, ok=False, rows=looked.rows, seen=seen)
+    seen += ", all here; the other rows were never compared"
+    return Restored(step="values", subject=asset.name, ok=None, rows=looked.rows, seen=seen)

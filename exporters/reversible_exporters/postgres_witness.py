@@ -16,11 +16,12 @@ from reversible.errors import SourceError
 from reversible.fingerprint import Cells, Column, TableFingerprint
 from reversible.fingerprint.strong import RowDigests
 from reversible.interfaces import Witness
-from reversible_exporters import postgres_binary, postgres_catalog, postgres_ranges
+from reversible_exporters import postgres_binary, postgres_catalog, postgres_ranges, postgres_sample
 from reversible_exporters.postgres_catalog import Table
 from reversible_exporters.postgres_copy import Pace, copy
 from reversible_exporters.postgres_pool import Pool
 from reversible_exporters.postgres_ranges import Range
+from reversible_exporters.postgres_sample import Sampling
 from reversible_exporters.postgres_session import Session
 from reversible_exporters.postgres_table import grant
 from reversible_exporters.postgres_totals import totals
@@ -28,13 +29,19 @@ from reversible_exporters.postgres_totals import totals
 _OTHER_RANGES = 1.5  # times the export's: a row lost between two ranges there lies inside one here
 
 
-def of_table(pool: Pool, table: Table, *, part_bytes: int, strong: bool = False) -> Witness:
+def of_table(
+    pool: Pool, table: Table, *, part_bytes: int, strong: bool = False, sampling: Sampling | None = None
+) -> Witness:
     """The fingerprint under a challenge drawn now, after the export; totals and count by the engine, without ranges.
+
+    Of a table with more rows than `sampling` says, a sample instead; one without a key is read whole all the same, for
+    where rows may be equal a sample bounds nothing.
 
     Args:
         pool: Connections that share the export's snapshot.
         table: The table.
         part_bytes: The size of the export's ranges, at the server.
+        sampling: From how many rows on a table is sampled, and how.
         strong: Also take the SHA-256 of every row, and their root (docs/fingerprint-strong.md).
 
     Raises:
@@ -45,16 +52,30 @@ def of_table(pool: Pool, table: Table, *, part_bytes: int, strong: bool = False)
     subject, hint = f"table {table.name}", grant(session, table)
     with session.reading(subject, hint):
         columns = postgres_catalog.columns(session, table)
-        key = tuple(postgres_catalog.keys(session, table)["primary_key"])
+        keys = postgres_catalog.keys(session, table)
         constraints = postgres_catalog.constraints(session, table)
         rows, by_column = totals(session, table.source, columns)
         ranges = postgres_ranges.ranges(session, table, int(part_bytes * _OTHER_RANGES))
-    plan = fingerprint.Plan(
-        challenge, tuple(fingerprint.Column(one.name, one.stored.family) for one in columns), key,
-        fingerprint.buckets_for(rows),
-    )  # fmt: skip
+        identity = postgres_sample.identity(keys["primary_key"], keys["unique"], columns)
+        percent = None if sampling is None or not identity else sampling.percent(rows)
+        heaps = [] if percent is None else postgres_sample.heaps(session, table)
+    described = [
+        {"name": one.name, "source_type": one.source_type, "nullable": one.nullable} for one in columns
+    ]  # fmt: skip
+    facts = {"rows": rows, "columns": described, "constraints": constraints, "totals": by_column}
+    families = tuple(fingerprint.Column(one.name, one.stored.family) for one in columns)
+    if sampling is not None and percent is not None and heaps:
+        drawn = postgres_sample.draw(
+            pool, table, columns, heaps, fingerprint.Plan(challenge, families, identity), rows=rows, percent=percent,
+            seed=sampling.seed, hint=hint,
+        )  # fmt: skip
+        return Witness(
+            method="postgresql TABLESAMPLE BERNOULLI REPEATABLE, COPY binary, decoded by our own code, in the export's"
+            " snapshot; count, sum, min and max of all rows by the server",
+            facts={**facts, "sample": drawn.to_json()}, tables={"sample": drawn.to_table()},
+        )  # fmt: skip
+    plan = fingerprint.Plan(challenge, families, tuple(keys["primary_key"]), fingerprint.buckets_for(rows))
     select = postgres_binary.select_list(columns)
-
     digests = _Digests(plan.columns) if strong else None
 
     def read(worker: Session, one: Range, pace: Pace) -> TableFingerprint:
@@ -70,20 +91,13 @@ def of_table(pool: Pool, table: Table, *, part_bytes: int, strong: bool = False)
     found = reduce(TableFingerprint.merge, pool.each(subject, hint, ranges, read), TableFingerprint.empty(plan))
     if found.rows != rows:
         raise SourceError(f"{subject}: the server counts {rows} rows, and sent {found.rows} to the witness")
-    described = [
-        {"name": one.name, "source_type": one.source_type, "nullable": one.nullable} for one in columns
-    ]  # fmt: skip
-    facts, tables = {}, {}
+    tables = found.to_tables()
     if digests is not None:
         facts["strong"], tables["strong"] = digests.finish()
     return Witness(
         method="postgresql COPY binary, decoded by our own code, in the export's snapshot; count, sum, min and max"
         " by the server",
-        facts={
-            "rows": rows, "columns": described, "constraints": constraints, "totals": by_column,
-            "fingerprint": found.to_json(), **facts,
-        },
-        tables={**found.to_tables(), **tables},
+        facts={**facts, "fingerprint": found.to_json()}, tables=tables,
     )  # fmt: skip
 
 

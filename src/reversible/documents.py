@@ -15,6 +15,7 @@ class RunDocuments:
 
         {"format": "reversible-plan/1", "sealed_at": ISO time, "tool": "reversible-toolkit 0.1.0",
          "exit_plan": {the user's plan, secrets as references}, "exit_plan_sha256": hex,
+         "seeds": {source: what decides which rows of its large tables are drawn},
          "catalogue_sha256": hex, "profiles": [...], "flags": [...],
          "criteria": [{"clause", "metric", "op", "value" | "value_from", "basis", "required", ...}],
          "verifiers": {name: {"metrics": [...], "kinds": [...]}}, "run_metrics": [...],

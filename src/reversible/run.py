@@ -104,7 +104,7 @@ class DryRun:
         with self.space.lock():
             sealed = self._seal()
             yield Event(phase="seal", note=self.plan.sha256, ended=True)
-            exporters = self.plan.exporters()
+            exporters = self.plan.exporters(sealed.get("seeds", {}))
             try:
                 with self._clock.phase("inventory", started_at=_now().isoformat()):
                     assets = yield from self._take_inventory(exporters)
@@ -367,6 +367,7 @@ def seal(plan: Plan, catalogue: clauses.Catalogue, *, at: datetime) -> dict[str,
         "tool": TOOL,
         "exit_plan": plan.sealed(),
         "exit_plan_sha256": plan.sha256,
+        "seeds": plan.seeds(),
         "catalogue_sha256": catalogue.sha256,
         "profiles": list(plan.profiles),
         "flags": list(plan.flags),

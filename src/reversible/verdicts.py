@@ -412,7 +412,7 @@ def settle(catalogue: Catalogue, planned: frozenset[Planned], findings: Iterable
     """Every catalogue criterion whose metric was planned, held against the findings: `reversible verify`.
 
     No plan, so the catalogue's own thresholds, and no verdict: each row is {"clauses", "metric", "op", "threshold",
-    "value", "unit", "status", "asset", "assets" (how many), "places", "reason"}.
+    "value", "unit", "coverage", "status", "asset", "assets" (how many), "places", "reason"}.
 
     Raises:
         EvidenceError: a finding was not planned, or a planned check has two.
@@ -434,7 +434,7 @@ def settle(catalogue: Catalogue, planned: frozenset[Planned], findings: Iterable
                 rows[key]["clauses"].append(clause.id)
                 continue
             answer = measurements.answer(criterion).to_json()
-            kept = ("metric", "op", "threshold", "value", "unit", "status", "asset", "places", "reason")
+            kept = ("metric", "op", "threshold", "value", "unit", "coverage", "status", "asset", "places", "reason")
             count = sum(metric == check.metric for metric, _ in planned)
             rows[key] = {"clauses": [clause.id], "assets": count, **{name: answer[name] for name in kept}}
     return list(rows.values())

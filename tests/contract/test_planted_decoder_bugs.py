@@ -175,7 +175,7 @@ def test_a_planted_decoder_bug_is_caught_at_its_place_and_classified(
     findings = exported(server, tmp_path / "bundle")
 
     wrong = {finding.metric: finding for finding in findings if finding.value}
-    assert set(wrong) == {"data.cells_different"}
+    assert set(wrong) == {"data.cells_different", "data.mismatch_rate_ub95"}
     found = wrong["data.cells_different"]
     assert isinstance(found.value, int)
     assert found.value >= bug.count

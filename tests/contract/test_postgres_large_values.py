@@ -73,6 +73,7 @@ def test_a_large_value_leaves_whole(server: PostgresServer, tmp_path: Path, valu
         "data.rows_missing": 0,
         "data.rows_extra": 0,
         "data.cells_different": 0,
+        "data.mismatch_rate_ub95": 0,
     }
 
 

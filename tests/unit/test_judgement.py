@@ -7,10 +7,10 @@ from datetime import date
 from typing import Any
 
 import pytest
-import run_of_papers as papers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import run_of_papers as papers
 from reversible import clauses
 from reversible.bundle.writer import json_bytes
 from reversible.errors import EvidenceError

@@ -3,8 +3,8 @@
 from typing import Any, cast
 
 import pytest
-import run_of_papers as papers
 
+import run_of_papers as papers
 from reversible.bundle.reader import Bundle
 from reversible.judgement import judge_run
 from reversible.planted import METRICS, Canary, survived

@@ -1,35 +1,44 @@
-"""A sample bounds the mismatch rate exactly, is the same for everybody, and never proves a clause."""
+"""A sample bounds the mismatch rate exactly, holds its rows as a multiset, and never proves a clause."""
 
+import json
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
-import run_of_papers as papers
 
-from reversible.comparison.sampling import Sample, clopper_pearson_bound, hypergeometric_bound, size_for
+import run_of_papers as papers
+from reversible import fingerprint
+from reversible.comparison.sampling import hypergeometric_bound
+from reversible.findings import Finding
+from reversible.fingerprint import Cells, Column, Plan
+from reversible.fingerprint.sample import Matching, Sample, chosen, images
 from reversible.judgement import judge_run
+from reversible.scoring import upper_bound
 
 stats = pytest.importorskip("scipy.stats")
 
-
-@pytest.mark.parametrize(("misses", "size"), [(0, 1), (0, 300), (0, 30_000), (1, 100), (10, 100), (99, 100), (7, 5000)])
-@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.999])
-def test_the_bound_is_clopper_and_pearsons(misses: int, size: int, confidence: float) -> None:
-    expected = stats.beta.ppf(confidence, misses + 1, size - misses)
-
-    assert clopper_pearson_bound(misses, size, confidence=confidence) == pytest.approx(expected, rel=1e-8)
+PLAN = Plan("challenge", (Column("id", "int"), Column("at", "date"), Column("name", "text")), ("id",))
+EVERY = list(range(1, 2001))
+DRAWN = EVERY[::4]
 
 
-def test_without_a_miss_it_is_the_rule_of_three() -> None:
-    assert clopper_pearson_bound(0, 30_000) == pytest.approx(3 / 30_000, rel=0.002)
-    assert clopper_pearson_bound(0, 30_000) < 0.0001  # what the catalogue says of 30,000 clean rows
-    assert clopper_pearson_bound(5, 5) == 1.0
+# --- the bound --------------------------------------------------------------------------------------------------
+
+
+def test_thirty_thousand_clean_rows_bound_one_in_ten_thousand() -> None:
+    assert hypergeometric_bound(0, 30_000, 10**10) <= 0.0001  # what the catalogue says of 30,000 clean rows
+    assert hypergeometric_bound(5, 5, 10) == 1.0
+    assert hypergeometric_bound(0, 0, 10) == 1.0
 
 
 @pytest.mark.parametrize(
     ("misses", "size", "population"),
-    [(0, 10, 50), (2, 10, 50), (0, 49, 50), (0, 3000, 6000), (4, 100, 1_000_000), (10, 10, 50)],
-)
+    [(0, 10, 50), (2, 10, 50), (0, 49, 50), (9, 49, 50), (0, 3000, 6000), (4, 100, 1_000_000), (10, 10, 50),
+     (300, 30_000, 40_000), (29_000, 30_000, 10**6)],
+)  # fmt: skip
 def test_drawn_without_replacement_the_bound_is_the_last_that_is_compatible(
     misses: int, size: int, population: int
 ) -> None:
@@ -43,13 +52,18 @@ def test_drawn_without_replacement_the_bound_is_the_last_that_is_compatible(
 def test_a_whole_table_is_known_and_a_large_one_is_like_an_endless_one() -> None:
     assert hypergeometric_bound(3, 1000, 1000) == 3 / 1000
     assert hypergeometric_bound(0, 1000, 1000) == 0
-    assert hypergeometric_bound(2, 3000, 10**9) == pytest.approx(clopper_pearson_bound(2, 3000), rel=1e-4)
+    for misses in (0, 2, 700):
+        endless = upper_bound(misses, 3000)
+        assert hypergeometric_bound(misses, 3000, 10**12) == pytest.approx(endless, rel=1e-7)
 
 
-@pytest.mark.parametrize(("misses", "size", "confidence"), [(-1, 5, 0.95), (6, 5, 0.95), (0, 0, 0.95), (0, 5, 1.0)])
-def test_what_cannot_be_has_no_bound(misses: int, size: int, confidence: float) -> None:
+@pytest.mark.parametrize(
+    ("misses", "size", "population", "confidence"),
+    [(-1, 5, 9, 0.95), (6, 5, 9, 0.95), (0, 10, 9, 0.95), (0, 5, 9, 1.0), (0, 5, 9, 0.0)],
+)
+def test_what_cannot_be_has_no_bound(misses: int, size: int, population: int, confidence: float) -> None:
     with pytest.raises(ValueError, match="no bound"):
-        clopper_pearson_bound(misses, size, confidence=confidence)
+        hypergeometric_bound(misses, size, population, confidence=confidence)
 
 
 def test_the_bound_holds_as_often_as_it_says() -> None:
@@ -62,60 +76,156 @@ def test_the_bound_holds_as_often_as_it_says() -> None:
     assert above > 0
 
 
-def test_the_smallest_sample_for_a_bound_is_found() -> None:
-    size = size_for(0.0001, 6_000_000)
-
-    assert hypergeometric_bound(0, size, 6_000_000) <= 0.0001 < hypergeometric_bound(0, size - 1, 6_000_000)
-    assert size_for(1e-9, 500) == 476  # one mismatch among 500 would stay out of 476 rows in 4.8 % of the draws
+# --- the rows ---------------------------------------------------------------------------------------------------
 
 
-def test_a_sample_is_the_same_for_everybody_and_another_with_another_seed() -> None:
-    rows = Sample(3_000_000, 1000, "sealed").positions()
-
-    assert len(set(rows.tolist())) == 1000
-    assert (np.diff(rows) > 0).all()
-    assert rows[0] >= 0
-    assert rows[-1] < 3_000_000
-    assert rows.tolist() == Sample(3_000_000, 1000, "sealed").positions().tolist()
-    assert rows[:4].tolist() == [14498, 15580, 20175, 20323]  # for whoever draws it with other code
-    assert rows.tolist() != Sample(3_000_000, 1000, "other").positions().tolist()
-    assert Sample(10, 10, "all").positions().tolist() == list(range(10))
+def batch(ids: list[int]) -> dict[str, Cells]:
+    """Rows by number: an infinite date in every seventh, NULL in every fifth, an empty text in every third."""
+    names = [None if n % 5 == 0 else "" if n % 3 == 0 else f"n{n}" for n in ids]
+    days = pa.array([None if n % 7 == 0 else n for n in ids], pa.int32()).cast(pa.date32())
+    odd = {row: "infinity" for row, n in enumerate(ids) if n % 7 == 0}
+    return {"name": Cells(pa.array(names, pa.string())), "at": Cells(days, odd), "id": Cells(pa.array(ids, pa.int64()))}
 
 
-def test_a_sample_spreads_over_the_table() -> None:
-    rows = Sample(100_000, 10_000, "spread").positions()
-
-    counts = np.bincount(rows // 10_000, minlength=10)
-
-    assert stats.chisquare(counts).pvalue > 0.001
+def sample(ids: list[int] = DRAWN, **changes: Any) -> Sample:
+    drawn = {"population": len(EVERY), "rate": 0.25, "seed": "sealed", **changes}
+    return Sample.of(PLAN, [images(PLAN, batch(ids), len(ids))], **drawn)
 
 
-def test_a_clean_sample_makes_the_clause_partial_and_never_proven() -> None:
+def looked(drawn: Sample, *batches: list[int]) -> Matching:
+    found = Matching(drawn)
+    for ids in batches:
+        found.add(batch(ids), len(ids))
+    return found
+
+
+def ids_of(drawn: Sample, places: list[int]) -> set[int]:
+    return {drawn.words[place, 5].item() for place in places}  # the low word of an integer key
+
+
+def test_a_row_has_the_two_hashes_of_the_fingerprint() -> None:
+    """Against the sums of `reversible-fingerprint/1`, which have vectors and a second implementation."""
+    found = images(PLAN, batch(EVERY), len(EVERY))
+    whole = fingerprint.fingerprint(PLAN, [batch(EVERY)])
+
+    assert found.shape == (len(EVERY), 2 + 3 + 2)
+    assert found[:, :2].sum(axis=0, dtype=np.uint64).tolist() == whole.total.tolist()
+    assert found[:, 2:5].sum(axis=0, dtype=np.uint64).tolist() == whole.columns[:, 0].tolist()
+    assert found[:, 5].tolist() == EVERY
+
+
+def test_rows_are_found_in_any_order_and_cut_into_any_batches() -> None:
+    order = np.random.default_rng(1).permutation(EVERY).tolist()
+    for batches in ([EVERY], [order[:777], order[777:]], [[], order]):
+        found = looked(sample(), *batches)
+        assert (found.missing(), found.doubled(), found.rows) == ([], {}, len(EVERY))
+
+
+def test_what_the_copy_lacks_or_doubles_is_told_as_a_multiset() -> None:
+    drawn = sample()
+    found = looked(drawn, [n for n in EVERY if n not in (5, 9, 2)], [13, 13, 14])
+
+    assert ids_of(drawn, found.missing()) == {5, 9}  # 2 was not drawn
+    assert {drawn.words[place, 5].item(): times for place, times in found.doubled().items()} == {13: 2}
+    twice = sample([*DRAWN, 5])
+    assert ids_of(twice, looked(twice, EVERY).missing()) == {5}
+    assert looked(twice, EVERY, [5]).missing() == []
+
+
+def test_a_changed_cell_an_exception_included_is_a_row_that_is_not_there() -> None:
+    drawn = sample()
+    other = batch(EVERY)
+    other["at"].exceptions[20] = "-infinity"  # type: ignore[index]  # id 21
+    found = Matching(drawn)
+    found.add(other, len(EVERY))
+
+    assert ids_of(drawn, found.missing()) == {21}
+
+
+def test_chosen_rows_keep_their_exceptions() -> None:
+    some = chosen(batch(EVERY), np.array([6, 0, 13]))
+
+    assert some["id"].values.to_pylist() == [7, 1, 14]
+    assert some["at"].exceptions == {0: "infinity", 2: "infinity"}
+
+
+# --- stored -----------------------------------------------------------------------------------------------------
+
+
+def test_a_sample_comes_back_as_it_was_stored_whatever_the_order_of_its_pieces() -> None:
+    pieces = [images(PLAN, batch(ids), len(ids)) for ids in (DRAWN[300:], [], DRAWN[:300])]
+    drawn = Sample.of(PLAN, pieces, population=len(EVERY), rate=0.25, seed="sealed")
+    again = Sample.from_stored(json.loads(json.dumps(drawn.to_json())), drawn.to_table())
+
+    assert np.array_equal(again.words, sample().words)
+    assert replace(again, words=drawn.words).to_json() == drawn.to_json()
+    assert again.share == len(DRAWN) / len(EVERY)
+
+
+DAMAGE: dict[str, dict[str, Any]] = {
+    "fewer rows said": {"rows": len(DRAWN) - 1},
+    "a rate that does not fit": {"rate": 0.9},
+    "a rate that is no number": {"rate": float("nan")},
+    "a rate that is whole": {"rate": 1},
+    "a larger population": {"population": 100 * len(EVERY)},
+    "a population that is true": {"population": True},
+    "no population": {"population": 0},
+    "no seed": {"seed": ""},
+    "no key": {"key": []},
+    "another version": {"fingerprint": "reversible-fingerprint/9"},
+    "buckets": {"buckets": 2},
+    "no columns": {"columns": []},
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_stored_sample_that_does_not_fit_is_refused(name: str) -> None:
+    drawn = sample()
+
+    with pytest.raises(ValueError, match=r"sample|fingerprint|column|rows"):
+        Sample.from_stored({**drawn.to_json(), **DAMAGE[name]}, drawn.to_table())
+
+
+def test_rows_that_contradict_their_cells_are_refused() -> None:
+    drawn = sample()
+    words = drawn.words.copy()
+    words[7, 3] += np.uint64(1)
+
+    with pytest.raises(ValueError, match="sums of their cells"):
+        Sample.from_stored(drawn.to_json(), replace(drawn, words=words).to_table())
+    with pytest.raises(ValueError, match="does not hold"):
+        Sample.from_stored(drawn.to_json(), drawn.to_table().slice(0, 40))
+
+
+def test_a_sample_of_everything_still_is_a_sample() -> None:
+    assert sample(EVERY, rate=0.999).share < 1
+
+
+# --- judged -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "misses", "verdict"), [(30_000, 0, "PARTIAL"), (30_000, 1, "FAILED"), (3_000, 0, "FAILED")]
+)
+def test_a_clean_sample_makes_the_clause_partial_and_another_fails_it(size: int, misses: int, verdict: str) -> None:
     sealed = papers.plan()
     whole = papers.results(sealed)
-    sample = Sample(6_000_000, 30_000, "sealed before")
-    drawn = {(one.metric, one.asset): one for one in sample.findings("shop:table:orders", misses=0, cells=0)}
+    rate = hypergeometric_bound(misses, size, 6_000_000)
+    drawn = {
+        metric: Finding(
+            metric, "shop:table:orders", value, unit="count", coverage=size / 6_000_000, facts={"sampled": True}
+        )
+        for metric, value in (("data.cells_different", misses), ("data.mismatch_rate_ub95", rate))
+    }
     sampled = [
-        {**drawn[key].to_json(), "status": "measured"} if (key := (line["metric"], line["asset"])) in drawn else line
+        {**drawn[line["metric"]].to_json(), "status": "measured"}
+        if line["metric"] in drawn and line["asset"] == "shop:table:orders"
+        else line
         for line in whole
     ]
 
-    assert len(drawn) == 2
     assert _dat04(sealed, whole) == "PROVEN"
-    assert _dat04(sealed, sampled) == "PARTIAL"
-
-
-@pytest.mark.parametrize(("size", "misses"), [(30_000, 1), (3_000, 0)])
-def test_a_sample_with_a_miss_or_too_small_fails_the_clause(size: int, misses: int) -> None:
-    sealed = papers.plan()
-    sample = Sample(6_000_000, size, "sealed before")
-    drawn = {(one.metric, one.asset): one for one in sample.findings("shop:table:orders", misses=misses, cells=misses)}
-    lines = [
-        {**drawn[key].to_json(), "status": "measured"} if (key := (line["metric"], line["asset"])) in drawn else line
-        for line in papers.results(sealed)
-    ]
-
-    assert _dat04(sealed, lines) == "FAILED"
+    assert _dat04(sealed, sampled) == verdict
 
 
 def _dat04(sealed: dict[str, object], lines: list[dict[str, object]]) -> str:

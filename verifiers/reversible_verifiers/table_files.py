@@ -1,6 +1,6 @@
 """What do the Parquet files of a table hold, cell by cell, exceptions put back?"""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,8 @@ from reversible.fingerprint import Accumulator, Cells, Differences, Plan, TableF
 from reversible_verifiers.tallies import Tally
 
 __all__ = ["BATCH_ROWS", "batches", "compared", "exceptions", "located", "parts", "reading", "suspects"]
+
+Files = tuple[tuple[str, int, int], ...]  # path, modification time in ns, bytes
 
 
 def parts(asset: Asset, bundle: Bundle) -> list[Path]:
@@ -57,7 +59,7 @@ def compared(asset: Asset, bundle: Bundle) -> tuple[TableFingerprint, TableFinge
     except (KeyError, ValueError) as error:
         raise BundleError(f"{asset.id}: the witness holds no fingerprint: {error}") from error
     parts(asset, bundle)
-    copy = _read(_state(asset, bundle), source.plan).fingerprint
+    copy = _read(_files(asset, bundle), source.plan).fingerprint
     return source, copy, fingerprint.compare(source, copy)
 
 
@@ -68,7 +70,7 @@ def located(asset: Asset, bundle: Bundle) -> Located:
         BundleError: the witness or a part cannot be read.
     """
     plan = compared(asset, bundle)[0].plan
-    return _located(bundle.root, asset, _state(asset, bundle), plan.challenge)
+    return _located(bundle.root, asset, _files(asset, bundle), plan.challenge)
 
 
 def figures(asset: Asset, bundle: Bundle, plan: Plan) -> Mapping[str, Mapping[str, str | None]]:
@@ -77,48 +79,69 @@ def figures(asset: Asset, bundle: Bundle, plan: Plan) -> Mapping[str, Mapping[st
     Raises:
         BundleError: a part cannot be read, or holds values that cannot be summed.
     """
-    found = _read(_state(asset, bundle), plan)
-    if found.trouble is not None:
-        raise BundleError(f"{asset.id}: its values cannot be summed: {found.trouble}") from found.trouble
-    return found.figures
+    return _read(_files(asset, bundle), plan).totals.figures(asset)
+
+
+class Totals:
+    """What the source's engine may have said of the columns, added up batch by batch: see `tallies`."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._tallies = {column.name: Tally(column.family) for column in plan.columns}
+        self._trouble: pa.ArrowException | None = None
+
+    def add(self, cells: Mapping[str, Cells]) -> None:
+        try:
+            for name, tally in self._tallies.items() if self._trouble is None else ():
+                tally.add(cells[name])
+        except pa.ArrowException as error:  # no verdict yet: the rows may differ, and their hashes say where
+            self._trouble = error
+
+    def figures(self, asset: Asset) -> Mapping[str, Mapping[str, str | None]]:
+        """Per column.
+
+        Raises:
+            BundleError: there are values that cannot be summed.
+        """
+        if self._trouble is not None:
+            raise BundleError(f"{asset.id}: its values cannot be summed: {self._trouble}") from self._trouble
+        return {name: tally.figures() for name, tally in self._tallies.items()}
 
 
 @dataclass(frozen=True)
 class _Read:
-    """What one pass over a table's files gave; `trouble` where something cannot be summed."""
+    """What one pass over a table's files gave."""
 
     fingerprint: TableFingerprint
-    figures: Mapping[str, Mapping[str, str | None]]
-    trouble: pa.ArrowException | None
+    totals: Totals
 
 
 @lru_cache(maxsize=4)  # two verifiers ask in a row; the times and sizes in the key notice a changed file
-def _read(files: tuple[tuple[str, int, int], ...], plan: Plan) -> _Read:
-    found, tallies = Accumulator(plan), {column.name: Tally(column.family) for column in plan.columns}
-    trouble: pa.ArrowException | None = None
+def _read(files: Files, plan: Plan) -> _Read:
+    found, totals = Accumulator(plan), Totals(plan)
     for part in (Path(name) for name, _, _ in files):
         if part.name.endswith(tables.SIDECAR):
             continue
         for cells, rows in batches(part, plan):
             found.add(cells, rows)
-            try:
-                for name, tally in tallies.items() if trouble is None else ():
-                    tally.add(cells[name])
-            except pa.ArrowException as error:  # no verdict yet: the fingerprint may differ, and says where
-                trouble = error
-    return _Read(found.result(), {name: tally.figures() for name, tally in tallies.items()}, trouble)
+            totals.add(cells)
+    return _Read(found.result(), totals)
 
 
 @lru_cache(maxsize=4)
-def _located(root: Path, asset: Asset, state: tuple[tuple[str, int, int], ...], challenge: str) -> Located:
+def _located(root: Path, asset: Asset, files: Files, challenge: str) -> Located:
     bundle = Bundle.open(root)
     source, copy, found = compared(asset, bundle)
-    files = Table(asset.name, tuple(parts(asset, bundle)), source.plan.columns, {}, copy.rows, source.plan.key)
-    return one_sided.locate(source, copy, found, files)
+    table = Table(asset.name, tuple(parts(asset, bundle)), source.plan.columns, {}, copy.rows, source.plan.key)
+    return one_sided.locate(source, copy, found, table)
 
 
-def _state(asset: Asset, bundle: Bundle) -> tuple[tuple[str, int, int], ...]:
-    return tuple((str(part), part.stat().st_mtime_ns, part.stat().st_size) for part in bundle.parts(asset))
+def _files(asset: Asset, bundle: Bundle) -> Files:
+    return stamped(bundle.parts(asset))
+
+
+def stamped(paths: Iterable[Path]) -> Files:
+    """These files, as a key of what was read of them."""
+    return tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in paths)
 
 
 def suspects(asset: Asset, bundle: Bundle, plan: Plan, buckets: tuple[int, ...], *, most: int) -> dict[int, list[str]]:

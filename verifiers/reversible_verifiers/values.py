@@ -10,13 +10,16 @@ from reversible.bundle.reader import Bundle
 from reversible.comparison.one_sided import Located
 from reversible.errors import BundleError
 from reversible.findings import Finding
-from reversible.fingerprint import Differences, Plan, strong
-from reversible_verifiers import table_files
+from reversible.fingerprint import Differences, Plan, TableFingerprint, strong
+from reversible_verifiers import samples, table_files
+from reversible_verifiers.samples import Compared
 from reversible_verifiers.tallies import plain
 
 _PLACES = 20
 _SUSPECTS = 400
 _ROWS_PER_PLACE = 4
+
+Figures = Mapping[str, Mapping[str, str | None]]
 
 
 class Values:
@@ -25,17 +28,26 @@ class Values:
     Where the witness's sketch can be read whole, every differing cell is named, and the source's value with it when a
     kind of damage explains the copy's. Else the figure is a lower bound: sums tell that cells differ, not how many
     share a bucket and a column. Rows that are missing or extra are not counted here but by `rows`.
+
+    Of a table that was sampled, the sample's rows and the engine's totals are all there is to compare with: the figure
+    is a lower bound, its coverage the sample's share, and the rate is bounded with 95 % confidence.
     """
 
-    metrics = frozenset({"data.cells_different"})
+    metrics = frozenset({"data.cells_different", "data.mismatch_rate_ub95"})
     kinds = frozenset({Kind.TABLE})
 
     def verify(self, asset: Asset, bundle: Bundle) -> Iterator[Finding]:
-        """One finding per table."""
+        """Two findings per table: cells that differ, and how large the share of rows that differ is at most."""
+        drawn = samples.of(asset, bundle)
+        if drawn is not None:
+            yield from _of_sample(asset, bundle, drawn)
+            return
         source, copy, found = table_files.compared(asset, bundle)
-        differ, columns, exact, places = found.cells, 0, False, []
+        differ, columns, exact, places = found.cells, 0, False, list[str]()
+        located = Located()
         if found.none:  # equal fingerprints: the engine's totals must agree, or one of the two is wrong
-            places = [*_totals_apart(asset, bundle, source.plan), *_roots_apart(asset, bundle, source.plan)]
+            figures = table_files.figures(asset, bundle, source.plan)
+            places = [*_totals_apart(asset, bundle, source.plan, figures), *_roots_apart(asset, bundle, source.plan)]
             differ = columns = len(places)
         else:
             located = table_files.located(asset, bundle)
@@ -48,11 +60,43 @@ class Values:
             seen = "{cells} cells compared; {n} differ, in {columns} columns"
         elif differ:
             seen = "{cells} cells compared; at least {n} differ, in {columns} columns"
+        files = tuple(bundle.relative(part) for part in table_files.parts(asset, bundle))
         yield Finding(
-            "data.cells_different", asset.id, differ, unit="count", seen=seen,
+            "data.cells_different", asset.id, differ, unit="count", seen=seen, files=files,
             facts={"cells": copy.rows * len(source.plan.columns), "n": differ, "columns": columns},
             places=tuple(places[:_PLACES + 1]),
-            files=tuple(bundle.relative(part) for part in table_files.parts(asset, bundle)),
+        )  # fmt: skip
+        rows = _most_rows(source, copy, found, located) if not found.none else copy.rows if places else 0
+        yield Finding(
+            "data.mismatch_rate_ub95", asset.id, min(1.0, rows / max(1, source.rows)), unit="ratio", files=files,
+            facts={"n": rows, "rows": source.rows}, seen="every row was compared: at most {n} of {rows} differ",
+        )  # fmt: skip
+
+
+def _most_rows(source: TableFingerprint, copy: TableFingerprint, found: Differences, located: Located) -> int:
+    """No more rows than these differ, missing and extra ones included: those in the buckets whose sums do."""
+    apart = (source.counts != copy.counts) | (source.sums != copy.sums)
+    most = max(int(source.counts[apart].sum()), int(copy.counts[apart].sum()))
+    if not apart.any():  # a sum over the table or a column differs where no bucket does: nothing is known
+        most = max(source.rows, copy.rows)
+    known, exact = _counted(found, located)
+    return min(most, max(located.rows) + known) if exact else most
+
+
+def _of_sample(asset: Asset, bundle: Bundle, drawn: Compared) -> Iterator[Finding]:
+    places = [str(place) for cells in drawn.located.cells.values() for place in cells]
+    differ = max(sum(drawn.located.counted.values()), drawn.changed)
+    if not drawn.misses and not drawn.missing and not drawn.extra:
+        places = list(_totals_apart(asset, bundle, drawn.sample.plan, drawn.totals.figures(asset)))
+        differ = len(places)
+    files = tuple(bundle.relative(part) for part in table_files.parts(asset, bundle))
+    for metric, value, unit in (
+        ("data.cells_different", differ, "count"), ("data.mismatch_rate_ub95", drawn.bound, "ratio"),
+    ):  # fmt: skip
+        yield Finding(
+            metric, asset.id, value, unit=unit, files=files, facts=drawn.facts, coverage=drawn.sample.share,
+            places=tuple(places[:_PLACES]),
+            seen="{size} rows of {population} compared, drawn with a declared seed; {misses} differ",
         )  # fmt: skip
 
 
@@ -99,13 +143,13 @@ def _suspected(asset: Asset, bundle: Bundle, plan: Plan, found: Differences, set
 # --- the engine's own totals ------------------------------------------------------------------------------------
 
 
-def _totals_apart(asset: Asset, bundle: Bundle, plan: Plan) -> Iterator[str]:
+def _totals_apart(asset: Asset, bundle: Bundle, plan: Plan, figures: Figures) -> Iterator[str]:
     """Columns whose totals at the source are not those of the files."""
     expected: Mapping[str, Mapping[str, Any]] = bundle.witness(asset).facts.get("totals", {})
     if set(expected) != {column.name for column in plan.columns}:
         raise BundleError(f"{asset.id}: the witness holds no totals for some columns")
-    for name, figures in table_files.figures(asset, bundle, plan).items():
-        for figure, value in figures.items():
+    for name, of_column in figures.items():
+        for figure, value in of_column.items():
             if plain(expected[name][figure]) != value:
                 yield f"{asset.name}.{name} ({figure} of {expected[name]['of']}: {expected[name][figure]} / {value})"
 

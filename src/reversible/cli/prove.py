@@ -19,6 +19,8 @@ _WORDS = {
         "there": "✓ {n} of {rows} rows are this record", "absent": "✗ none of {rows} rows is this record",
         "root": "root {root}", "source": "the source's witness has the same root",
         "alone": "the witness holds no root (strong = true was not set): it speaks for the bundle's files alone",
+        "sampled": "the witness holds a sample of {size:,} of {rows:,} rows and no root: it speaks for the bundle's "
+        "files alone",
     },
     "fr": {
         "there": "✓ {n} lignes sur {rows} sont cet enregistrement",
@@ -26,6 +28,8 @@ _WORDS = {
         "root": "racine {root}", "source": "le témoin de la source a la même racine",
         "alone": "le témoin n’a pas de racine (strong = true n’était pas mis) : elle ne vaut que pour les fichiers de "
         "la restitution",
+        "sampled": "le témoin contient un échantillon de {size:,} lignes sur {rows:,} et pas de racine : elle ne vaut "
+        "que pour les fichiers de la restitution",
     },
 }  # fmt: skip
 
@@ -66,31 +70,39 @@ def prove(
         return _say(_checked(check, root, record), as_json, lang)
     if bundle is None or asset is None or record is None:
         raise UsageError("prove needs BUNDLE, ASSET and --record", hint="reversible prove --help")
-    found, known = _proven(bundle, asset, _json(record))
+    found, facts = _proven(bundle, asset, _json(record))
     if into is not None:
         text = json.dumps(found.to_json(), ensure_ascii=False, indent=1)
         into.write_text(f"{text}\n", encoding="utf-8")
     status = _say(found, as_json, lang)
-    click.echo(_WORDS[lang]["source" if known else "alone"], err=as_json)
+    drawn = facts.get("sample")
+    word = "source" if "strong" in facts else "alone" if drawn is None else "sampled"
+    counts = {} if drawn is None else {"size": drawn["rows"], "rows": drawn["population"]}
+    click.echo(_WORDS[lang][word].format(**counts), err=as_json)
     return status
 
 
-def _proven(place: Path, name: str, document: Any) -> "tuple[Proof, bool]":
-    """The proof, and whether the source's witness has its root."""
+def _proven(place: Path, name: str, document: Any) -> "tuple[Proof, Mapping[str, Any]]":
+    """The proof, and the witness's facts: with "strong" among them, its root is the source's too."""
     import tempfile
 
     from reversible.bundle.reader import Bundle
     from reversible.comparison.tables import open_table
     from reversible.fingerprint import Plan
+    from reversible.fingerprint.sample import Sample
     from reversible.fingerprint.strong import RowDigests
     from reversible.fingerprint.strong_record import record_of
 
     table = open_table(f"{place}#{name}")
     opened = Bundle.open(place)
     asset = next(one for one in opened.assets if name in (one.name, one.id))
-    facts = opened.witness(asset).facts
+    witness = opened.witness(asset)
+    facts = witness.facts
     try:
-        columns = Plan.from_json(facts["fingerprint"]).columns
+        if "sample" in facts:
+            columns = Sample.from_stored(facts["sample"], witness.tables["sample"]).plan.columns
+        else:
+            columns = Plan.from_json(facts["fingerprint"]).columns
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{asset.id}: the witness holds no fingerprint: {error}") from error
     try:
@@ -106,7 +118,7 @@ def _proven(place: Path, name: str, document: Any) -> "tuple[Proof, bool]":
         raise BundleError(
             f"{asset.id}: its rows are not those of the source: root {found.root}, witness {said['root']}"
         )
-    return found, said is not None
+    return found, facts
 
 
 def _checked(path: Path, root: str, record: Path | None) -> "Proof":

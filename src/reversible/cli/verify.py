@@ -13,9 +13,15 @@ _HEADS = {
     "en": ("Metric", "Assets", "Worst", "Threshold", "Result"),
 }
 _WORDS = {
-    "fr": {"met": "tient", "missed": "NE TIENT PAS", "unanswered": "SANS RÉPONSE", "refused": "REFUSÉ PAR LA SOURCE"},
-    "en": {"met": "holds", "missed": "DOES NOT HOLD", "unanswered": "NO ANSWER", "refused": "REFUSED BY THE SOURCE"},
-}
+    "fr": {
+        "met": "tient", "missed": "NE TIENT PAS", "unanswered": "SANS RÉPONSE", "refused": "REFUSÉ PAR LA SOURCE",
+        "part": "TIENT EN PARTIE, sur {percent} % du périmètre",
+    },
+    "en": {
+        "met": "holds", "missed": "DOES NOT HOLD", "unanswered": "NO ANSWER", "refused": "REFUSED BY THE SOURCE",
+        "part": "HOLDS IN PART, on {percent} % of the scope",
+    },
+}  # fmt: skip
 
 
 @click.command(
@@ -25,8 +31,9 @@ Examples:
   reversible verify run-1/bundle --json | jq '.criteria[] | select(.status != "met")'
 
 \b
-Exit status: 0 every criterion that the bundle can settle holds; 1 one does not; 3 one has no answer, an asset was
-refused by the source, or the bundle is empty; 5 the bundle is altered, incomplete or unreadable.""",
+Exit status: 0 every criterion that the bundle can settle holds; 1 one does not; 3 one has no answer or holds on a part
+of the scope (a sample), an asset was refused by the source, or the bundle is empty; 5 the bundle is altered, incomplete
+or unreadable.""",
 )
 @click.argument("bundle", type=click.Path(path_type=Path, readable=False))
 @json_option
@@ -56,7 +63,12 @@ def verify(bundle: Path, as_json: bool, lang: str) -> int:
     statuses = {row["status"] for row in criteria}
     if "missed" in statuses:
         return 1
-    return 3 if "unanswered" in statuses or refused or not criteria else 0
+    return 3 if "unanswered" in statuses or any(map(_in_part, criteria)) or refused or not criteria else 0
+
+
+def _in_part(row: Mapping[str, Any]) -> bool:
+    """Whether it holds on what was looked at, and not all was."""
+    return bool(row["status"] == "met" and row["coverage"] < 1)
 
 
 def settle(bundle: Any, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -83,9 +95,8 @@ def _print(criteria: Sequence[Mapping[str, Any]], lang: str) -> None:
             "-" if row["value"] is None else f"{row['value']:.6g}" if isinstance(row["value"], float) else row["value"]
         )
         threshold = f"{row['op']} {row['threshold']}"
-        click.echo(
-            f"{row['metric']:<36} {row['assets']:>7} {worst!s:>14} {threshold:>14}  {_WORDS[lang][row['status']]}"
-        )
+        said = _WORDS[lang]["part" if _in_part(row) else row["status"]].format(percent=f"{100 * row['coverage']:.3g}")
+        click.echo(f"{row['metric']:<36} {row['assets']:>7} {worst!s:>14} {threshold:>14}  {said}")
         for place in row["places"]:
             click.echo(f"    {place}")
         if row["status"] == "unanswered":

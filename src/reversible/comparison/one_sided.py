@@ -7,7 +7,7 @@ same in every row, explains it all. Nothing is claimed that a hash does not conf
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import numpy as np
@@ -20,11 +20,14 @@ from reversible.comparison.classes import Explanation, Kind, Plain, explanations
 from reversible.comparison.hashing import Positions, cell_hashes
 from reversible.comparison.sentences import apart, said
 from reversible.comparison.tables import Table, batches, cells_of, plain, shown
-from reversible.fingerprint import Cells, Column, Differences, Image, Plan, TableFingerprint
+from reversible.fingerprint import Cells, Column, Differences, Image, Plan, TableFingerprint, sample
+from reversible.fingerprint.sample import Matching
 
 _MANY = 10  # buckets with changed rows from which one damage of a whole column is looked for
 _MOST_GUESSED = 200  # cells whose source value is looked for among few guesses
 _MOST_LISTED = 40  # buckets of one changed row that are looked into: a report shows fewer
+_MOST_DRAWN = 400  # rows of a sample that are located, about as many as a sketch names
+_WORD = 1 << 64
 _MOST_THOROUGH = 2  # of these in each column, among millions of guesses: seconds each when none hits
 
 
@@ -99,6 +102,39 @@ def locate(source: TableFingerprint, copy: TableFingerprint, found: Differences,
     for place in single:
         cells.setdefault(place.column, []).append(place)
     return Located(cells=cells, counted={name: count for name, (_, count) in uniform.items()})
+
+
+def locate_drawn(looked: Matching, table: Table) -> tuple[Located, int]:
+    """Where the rows of a sample differ in the copy, and how many of those that it lacks only changed.
+
+    A row of the copy with the same key is what the row became; without one it is missing. The first `_MOST_DRAWN` are
+    located: the result is complete, for the sample's own rows, when these are all.
+
+    Args:
+        looked: The sample, once all of the copy was looked through.
+        table: The copy's files, read in the plan's columns and families.
+    """
+    drawn = looked.sample
+    plan = drawn.plan
+    lost = [sample.image_of(plan, drawn.words[place], "left") for place in looked.missing()]
+    doubled = [sample.image_of(plan, drawn.words[place], "right", times) for place, times in looked.doubled().items()]
+    keys, rows = {image.key for image in lost}, {image.row for image in lost}
+    by_key = np.unique(np.array([sum(image.cells[n] for n in plan.key_places) % _WORD for image in lost], np.uint64))
+    changed: dict[tuple[tuple[int, int], ...], Image] = {}
+    for batch, count in table.batches() if lost else ():
+        here = np.zeros(count, np.uint64)
+        for place in plan.key_places:
+            here += cell_hashes(plan.challenge, plan.columns[place], batch[plan.columns[place].name])
+        at = sample.among(here, by_key)
+        for words in sample.images(plan, sample.chosen(batch, at), len(at)) if len(at) else ():
+            image = sample.image_of(plan, words, "right")
+            if image.key in keys and image.row not in rows:
+                changed.setdefault(image.key, image)
+    first = lost[:_MOST_DRAWN]
+    became = {image.key: changed[image.key] for image in first if image.key in changed}
+    located = _Images(plan, table, [*first, *became.values(), *doubled[:_MOST_DRAWN]]).located()
+    complete = max(len(lost), len(doubled)) <= _MOST_DRAWN
+    return replace(located, complete=complete), sum(image.key in changed for image in lost)
 
 
 # --- the sketch -------------------------------------------------------------------------------------------------

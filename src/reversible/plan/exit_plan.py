@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from reversible import secrets
@@ -86,6 +87,16 @@ class Plan:
         """What GOV-01 asks a written plan to name and [exit] leaves out or empty: "exit.triggers"."""
         return tuple(f"exit.{name}" for name in EXIT_FIELDS if not getattr(self.written.exit, name))
 
+    def seeds(self) -> dict[str, str]:
+        """The seed of each source that may be sampled: the plan's, or one drawn now; sealed, it is the run's."""
+        from reversible.plan.sampling import SamplingSettings, drawn_seed
+
+        return {
+            name: one.seed or drawn_seed()
+            for name, one in self.settings.items()
+            if isinstance(one, SamplingSettings) and one.sample_above_rows is not None
+        }
+
     def sealed(self) -> dict[str, Any]:
         """The plan as one JSON document for the evidence: as written, references unresolved."""
         return cast("dict[str, Any]", json_values(self._document))
@@ -138,8 +149,11 @@ class Plan:
 
     # --- what reaches out --------------------------------------------------------------------------------------
 
-    def exporters(self) -> "dict[str, Exporter]":
+    def exporters(self, seeds: Mapping[str, str] = MappingProxyType({})) -> "dict[str, Exporter]":
         """One exporter for each [source.NAME], in the plan's order. Building one reaches nothing yet.
+
+        Args:
+            seeds: What the run sealed, see `seeds`.
 
         Raises:
             UsageError: a variable that the plan refers to is not set.
@@ -149,7 +163,8 @@ class Plan:
         built = {}
         for name, source in self.written.source.items():
             build = cast("Callable[[str, BaseModel], Exporter]", registry.exporter(source.kind))
-            built[name] = build(name, self.settings[name])
+            settings = self.settings[name]
+            built[name] = build(name, settings.model_copy(update={"seed": seeds[name]}) if name in seeds else settings)
         return built
 
     def open_storage(self, *, below: str = "", environ: Mapping[str, str] = os.environ) -> "Storage | None":

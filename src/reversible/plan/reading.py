@@ -21,6 +21,7 @@ from reversible.plan.faults import Faults
 from reversible.plan.keys import check_keys
 from reversible.plan.model import ExitPlan, Source
 from reversible.plan.places import KeyPath, Places
+from reversible.plan.sampling import SamplingSettings
 from reversible.plan.sources import settings_model, unread_references
 from reversible.plan.vocabulary import vocabulary
 from reversible.plan.words import check_words
@@ -216,6 +217,9 @@ def _check_source(name: str, source: Mapping[str, Any], model: type[BaseModel], 
     ours = set(Source.model_fields) - set(model.model_fields)
     own = {key: value for key, value in source.items() if key not in ours}
     path: KeyPath = ("source", name)
+    for key in SamplingSettings.model_fields:
+        if key in own and key.startswith("sample_") and not issubclass(model, SamplingSettings):
+            faults.add((*path, key), f"a {source['kind']} source is always read whole: no sample can be drawn there")
     check_keys(own, model.model_json_schema(), path, faults, also=Source.model_fields)
     settings = _validate(model, own, path, faults)
     for place in unread_references(settings):

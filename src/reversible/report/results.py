@@ -8,6 +8,7 @@ from reversible.report.blocks import Bar, Block, Cell, Chart, Table, foreign, pa
 from reversible.report.material import Material
 from reversible.report.setting import MOST_ROWS, asset_id
 
+_NEARLY = 99.99  # percent: what was not measured whole is not called 100 %
 _COLUMNS = 5  # measures side by side: more do not fit a printed page
 _FIRST = (
     "data.rows_missing", "data.rows_extra", "data.cells_different", "data.schema_drift_undeclared",
@@ -143,7 +144,8 @@ def _long(about: Material, lines: Sequence[Document], caption: str) -> Table:
 
 
 def _line(about: Material, line: Document) -> tuple[Cell, ...]:
-    share = round(100 * line.get("coverage", 1.0), 2) if line["status"] == "measured" else None
+    measured, coverage = line["status"] == "measured", line.get("coverage", 1.0)
+    share = min(round(100 * coverage, 2), 100 if coverage >= 1 else _NEARLY) if measured else None
     value = _measured(about, line["asset"] or "", line)
     return (
         about.asset_name(line["asset"]),
