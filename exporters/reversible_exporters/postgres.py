@@ -8,9 +8,9 @@ our own code, fingerprinted under a challenge drawn after the export; and totals
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from reversible.assets import Asset, Kind
@@ -50,11 +50,12 @@ class PostgresSettings(SamplingSettings):
     strong: bool = Field(False, description="also SHA-256 of every row and their root: slower; rows can be proved")
     max_mib_per_s: float = Field(0.0, ge=0, description="MiB that all connections may read in one second; 0: no limit")
 
-    @model_validator(mode="after")
-    def _strong_is_whole(self) -> Self:
-        if self.strong and self.sample_above_rows is not None:
-            raise PydanticCustomError("pair", "strong = true, which reads every row, or sample_above_rows: not both")
-        return self
+    @field_validator("strong")
+    @classmethod
+    def _strong_is_whole(cls, strong: bool, info: ValidationInfo) -> bool:
+        if strong and info.data.get("sample_above_rows") is not None:
+            raise PydanticCustomError("pair", "false, for it reads every row, or no sample_above_rows")
+        return strong
 
 
 class PostgresExporter:

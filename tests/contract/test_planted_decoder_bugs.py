@@ -194,6 +194,7 @@ def test_a_row_read_twice_in_place_of_the_next_is_named_on_both_sides(
     assert wrong == {
         "data.rows_missing": (1, (f"{TABLE} [id=200]: this row is missing",)),
         "data.rows_extra": (1, (f"{TABLE} [id=199]: this row is doubled",)),
+        "data.mismatch_rate_ub95": (1 / 200, ()),
     }
 
 
@@ -209,4 +210,4 @@ def test_a_decoder_that_loses_or_doubles_rows_is_refused_by_the_exporter_itself(
 
 
 def test_without_a_bug_nothing_is_said(server: PostgresServer, tmp_path: Path) -> None:
-    assert [finding.value for finding in exported(server, tmp_path / "bundle")] == [0, 0, 0]
+    assert [finding.value for finding in exported(server, tmp_path / "bundle")] == [0, 0, 0, 0]

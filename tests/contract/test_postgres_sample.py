@@ -18,13 +18,15 @@ import pytest
 from filled_postgres import filled_server
 
 import run_of_papers as papers
+from reversible import plan
 from reversible.assets import Asset
 from reversible.bundle.reader import Bundle
 from reversible.bundle.writer import BundleWriter
 from reversible.cli.verify import settle
-from reversible.errors import BundleError
+from reversible.errors import BundleError, UsageError
 from reversible.findings import Finding
 from reversible.judgement import judge_run
+from reversible.run import DryRun
 from reversible_exporters import postgres_restore_proof, postgres_sample
 from reversible_exporters.postgres import PostgresExporter, PostgresSettings
 from reversible_samples.postgres_server import PostgresServer
@@ -235,6 +237,114 @@ def test_partitions_are_drawn_from_with_seeds_of_their_own(server: PostgresServe
 
     assert sum(map(len, places)) == fact["rows"]
     assert len(places[0] & places[1]) < len(places[0]) / 2  # 16 % of each: together by chance, 2.5 % of all
+
+
+# --- from the plan on -------------------------------------------------------------------------------------------
+
+PLAN = """
+version = 1
+[contract]
+title = "t"
+customer = "c"
+provider = "p"
+[clauses]
+profiles = ["baseline"]
+[destination]
+kind = "local"
+[source.shop]
+kind = "postgres"
+url = "{url}"
+password = "${{OWNER}}"
+pg_dump = "{pg_dump}"
+exclude = [{{ pattern = "public.[\\"kp]*", reason = "not this time" }}]
+{keys}
+"""
+
+
+def planned(server: PostgresServer, folder: Path, keys: str) -> Path:
+    text = PLAN.format(url=server.url_of("postgres"), pg_dump=server.pg_dump, keys=keys)
+    (folder / "exit-plan.toml").write_text(text)
+    return folder / "exit-plan.toml"
+
+
+def test_the_seed_is_sealed_before_anything_leaves_and_an_interrupted_run_keeps_it(
+    server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REVERSIBLE_KEY", str(tmp_path / "key.pem"))
+    file = planned(server, tmp_path, "sample_above_rows = 1000\nsample_rows = 2000")
+    first = DryRun(plan.load(file), tmp_path / "run").events()
+    assert next(event for event in first if event.phase == "export")  # it ends here, before it is through
+    first.close()
+    seeds = json.loads((tmp_path / "run/run/plan.json").read_bytes())["seeds"]
+
+    assert set(seeds) == {"shop"}
+    assert len(bytes.fromhex(seeds["shop"])) == 16
+    again = DryRun(plan.load(file), tmp_path / "run")
+    assert any(event.phase == "export" and event.ended for event in again.events())
+    root = tmp_path / "run/bundle"
+    assert json.loads((tmp_path / "run/run/plan.json").read_bytes())["seeds"] == seeds
+    assert Bundle.open(root).witness(asset_of(root)).facts["sample"]["seed"] == seeds["shop"]
+    assert plan.load(file).seeds() != seeds
+    assert plan.load(planned(server, tmp_path, 'sample_above_rows = 9\nseed = "mine"')).seeds() == {"shop": "mine"}
+    assert plan.load(planned(server, tmp_path, "")).seeds() == {}
+
+
+@pytest.mark.slow
+def test_a_whole_run_with_a_sampled_table_is_partial_and_says_why(
+    server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REVERSIBLE_KEY", str(tmp_path / "key.pem"))
+    sampling = 'sample_above_rows = 1000\nsample_rows = 30000\nseed = "auditor"'
+    run = reversible("dry-run", planned(server, tmp_path, sampling), "--into", tmp_path / "run", "--lang", "en")
+    assert run.returncode == 1, run.stdout + run.stderr  # for GOV-01 alone: this plan names neither triggers nor roles
+    evidence = tmp_path / "run/evidence/data"
+    said = {one["id"]: one for one in json.loads((evidence / "verdicts.json").read_bytes())["clauses"]}
+    lines = [json.loads(line) for line in (evidence / "results.jsonl").read_text().splitlines()]
+    bounds = {one["asset"]: one for one in lines if one["metric"] == BOUND}
+
+    assert json.loads((evidence / "plan.json").read_bytes())["seeds"] == {"shop": "auditor"}
+    assert {name for name, one in said.items() if one["verdict"] == "FAILED"} == {"GOV-01"}
+    assert {said[one]["verdict"] for one in ("DAT-03", "DAT-04")} == {"PARTIAL"}
+    assert any(BOUND in str(reason["facts"].values()) for reason in said["DAT-04"]["reasons"])
+    assert 0 < bounds["shop:table:public.big"]["value"] <= 0.0001
+    assert bounds["shop:table:public.big"]["coverage"] < 1
+    assert (bounds["shop:table:public.small"]["value"], bounds["shop:table:public.small"]["coverage"]) == (0, 1)
+    verified = reversible("verify", tmp_path / "run/bundle", "--lang", "en")
+    assert verified.returncode == 3, verified.stdout
+    assert "HOLDS IN PART, on 5" in verified.stdout  # 51.4 % or so: chance decides the rest
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("sample_above_rows = 0", "sample_above_rows: found 0; allowed: greater than or equal to 1"),
+        ("sample_above_rows = 1000\nsample_rows = 0", "sample_rows: found 0"),
+        ('sample_above_rows = "many"', "sample_above_rows: found"),
+        (
+            "sample_above_rows = 1000\nstrong = true",
+            "strong: found true; allowed: false, for it reads every row, or no sample_above_rows",
+        ),
+        ('seed = ""', "seed: found"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(server: PostgresServer, tmp_path: Path, keys: str, said: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        plan.load(planned(server, tmp_path, keys))
+
+    assert said in refusal.value.message
+
+
+@pytest.mark.parametrize("kind", ["mysql", "sqlite", "s3"])
+def test_a_source_that_is_always_read_whole_refuses_a_sample_in_one_line(
+    server: PostgresServer, tmp_path: Path, kind: str
+) -> None:
+    file = planned(server, tmp_path, "sample_above_rows = 1000")
+    file.write_text(file.read_text().replace('kind = "postgres"', f'kind = "{kind}"'))
+    with pytest.raises(UsageError) as refusal:
+        plan.load(file)
+
+    (line,) = [one for one in refusal.value.message.splitlines() if "sample_above_rows" in one]
+    assert f"a {kind} source is always read whole: no sample can be drawn there" in line
 
 
 # --- what is said of it -----------------------------------------------------------------------------------------
