@@ -6,7 +6,7 @@ are taken from the message one by one, and set aside where the type cannot hold 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,8 @@ _ESCAPES = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v
 _ESCAPE = re.compile(rb"\\(.?)", re.DOTALL)
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
 
-Ints = npt.NDArray[np.int32]
 Exceptions = list[tuple[int, str, str]]
+Reader = Callable[["_Fields", int, Exceptions], pa.Array]  # the rows' fields, which column, what is set aside
 
 
 def blocks(chunks: Iterable[Rows], columns: Sequence[Column], loops: Mapping[str, Loop]) -> Iterator[Block]:
@@ -38,34 +38,35 @@ def blocks(chunks: Iterable[Rows], columns: Sequence[Column], loops: Mapping[str
     Raises:
         ValueError: the text is not what the catalogs announce.
     """
-    entries = {column.name: _Entries() for column in columns if column.stored.csv == "text"}
+    readers = [_reader(column, loops) for column in columns]
+    names = [column.name for column in columns]
     for rows in chunks:
-        fields = _Fields(rows, len(columns), loops)
+        fields = _Fields(rows, len(columns), loops["split"])
         exceptions: Exceptions = []
-        typed = [_typed(fields, number, column, entries, exceptions) for number, column in enumerate(columns)]
-        batch = pa.RecordBatch.from_arrays(typed, names=[column.name for column in columns])
-        yield Block(batch, sorted(exceptions))
+        typed = [read(fields, number, exceptions) for number, read in enumerate(readers)]
+        yield Block(pa.RecordBatch.from_arrays(typed, names=names), sorted(exceptions))
 
 
 class _Fields:
-    """Where the fields of some rows lie."""
+    """Where the fields of some rows lie, and room for what a loop says of each."""
 
-    def __init__(self, rows: Rows, columns: int, loops: Mapping[str, Loop]) -> None:
-        self.loops = loops
+    def __init__(self, rows: Rows, columns: int, split: Loop) -> None:
         self.count = len(rows)
-        self.data = rows.data
+        self._data = rows.data
         self._starts = rows.starts.astype(np.int32)
         self._ends = np.empty((columns, self.count), np.int32)
-        good = loops["split"](
-            _at(rows.data), _at(self._starts), rows.size, self.count, columns, _at(self._ends)
-        )  # fmt: skip
+        self.flags = np.empty(self.count, np.uint8)
+        self.flags_at = _at(self.flags)
+        self._places = _at(self._data), _at(self._starts), _at(self._ends)
+        good = split(*self._places[:2], rows.size, self.count, columns, self._places[2])
         if good != self.count:
             raise ValueError(f"{self.count} rows were sent, and row {good} of them does not have {columns} fields")
 
     def place(self, number: int) -> tuple[int, int, int, int, int]:
         """A column's fields, as the loops take them."""
-        before = _at(self._ends[number - 1]) if number else 0
-        return _at(self.data), _at(self._starts), before, _at(self._ends[number]), self.count
+        data, starts, ends = self._places
+        end = ends + number * self._ends.strides[0]
+        return data, starts, end - self._ends.strides[0] if number else 0, end, self.count
 
     def size(self, number: int) -> int:
         """Bytes of a column's fields."""
@@ -75,133 +76,130 @@ class _Fields:
     def raw(self, number: int, row: int) -> bytes:
         """One field as COPY wrote it."""
         begin = int(self._ends[number - 1][row]) + 1 if number else int(self._starts[row])
-        return self.data[begin : int(self._ends[number][row])].tobytes()
+        return self._data[begin : int(self._ends[number][row])].tobytes()
+
+    def odd(self) -> list[int]:
+        """The rows whose field the last loop did not know."""
+        found: list[int] = np.flatnonzero(self.flags == ODD).tolist()
+        return found
+
+    def array(self, arrow: pa.DataType, missing: int, *buffers: npt.NDArray[Any]) -> pa.Array:
+        """An array of these buffers, NULL where the flags say so."""
+        valid = pa.py_buffer(np.packbits(self.flags == VALUE, bitorder="little")) if missing else None
+        return pa.Array.from_buffers(arrow, self.count, [valid, *map(pa.py_buffer, buffers)], missing)
 
 
 def _at(array: npt.NDArray[Any]) -> int:
-    return int(array.ctypes.data)
+    return int(array.__array_interface__["data"][0])  # `ctypes.data` takes ten times as long
 
 
-def _typed(
-    fields: _Fields, number: int, column: Column, entries: dict[str, "_Entries"], exceptions: Exceptions
-) -> pa.Array:
+def _reader(column: Column, loops: Mapping[str, Loop]) -> Reader:
     stored = column.stored
     kind = stored.csv
-    flags = np.empty(fields.count, np.uint8)
     if stored.family == "int":
-        return _integers(fields, number, column, flags)
+        return _Integers(column, loops["integers"])
     if kind == "decimal" and stored.settings["precision"] <= _MOST_DIGITS:
-        values = np.empty(2 * fields.count, np.int64)
         most = 10 ** stored.settings["precision"] - 1
-        missing = fields.loops["decimals"](
-            *fields.place(number), _at(values), stored.settings["scale"], most, _at(flags)
-        )  # fmt: skip
-    elif kind == "date":
-        values = np.empty(fields.count, np.int32)
-        missing = fields.loops["dates"](*fields.place(number), _at(values), _at(flags))
-    elif kind in ("timestamp", "timestamptz"):
+        return _Numbers(column, loops["decimals"], np.dtype("V16"), (stored.settings["scale"], most))
+    if kind == "date":
+        return _Numbers(column, loops["dates"], np.dtype(np.int32), ())
+    if kind in ("timestamp", "timestamptz"):
+        return _Numbers(column, loops["timestamps"], np.dtype(np.int64), (int(kind == "timestamptz"),))
+    return _Texts(column, loops)
+
+
+class _Numbers:
+    """A column that one loop reads, but for the values that the type cannot hold."""
+
+    def __init__(self, column: Column, loop: Loop, dtype: "np.dtype[Any]", settings: tuple[int, ...]) -> None:
+        self._column = column
+        self._arrow = column.stored.arrow
+        self._loop, self._dtype, self._settings = loop, dtype, settings
+
+    def __call__(self, fields: _Fields, number: int, exceptions: Exceptions) -> pa.Array:
+        values = np.empty(fields.count, self._dtype)
+        missing = self._loop(*fields.place(number), _at(values), *self._settings, fields.flags_at)
+        for row in fields.odd() if missing else ():
+            text = _text(fields.raw(number, row))
+            if postgres_csv.is_plain(text, self._column):  # the type could hold it, and the loop did not know it
+                raise ValueError(f"{text!r} is no value of {self._column.source_type}")
+            exceptions.append((row, self._column.name, text))
+        return fields.array(self._arrow, missing, values)
+
+
+class _Integers:
+    def __init__(self, column: Column, loop: Loop) -> None:
+        self._column = column
+        self._arrow = column.stored.arrow
+        self._dtype = np.dtype(f"i{self._arrow.bit_width // 8}")
+        limits = np.iinfo(self._dtype)
+        self._loop, self._least, self._most = loop, int(limits.min), int(limits.max)
+
+    def __call__(self, fields: _Fields, number: int, exceptions: Exceptions) -> pa.Array:
         values = np.empty(fields.count, np.int64)
-        missing = fields.loops["timestamps"](
-            *fields.place(number), _at(values), int(kind == "timestamptz"), _at(flags)
-        )  # fmt: skip
-    else:
-        return _from_text(fields, number, column, entries, exceptions)
-    if missing:
-        exceptions += _set_aside(fields, number, column, flags)
-    return _array(stored.arrow, values, flags, missing)
-
-
-def _array(arrow: pa.DataType, values: npt.NDArray[Any], flags: npt.NDArray[np.uint8], missing: int) -> pa.Array:
-    return pa.Array.from_buffers(arrow, len(flags), [_valid(flags, missing), pa.py_buffer(values)], missing)
-
-
-def _valid(flags: npt.NDArray[np.uint8], missing: int) -> pa.Buffer | None:
-    return pa.py_buffer(np.packbits(flags == VALUE, bitorder="little")) if missing else None
-
-
-def _set_aside(fields: _Fields, number: int, column: Column, flags: npt.NDArray[np.uint8]) -> Exceptions:
-    """What the column's type cannot hold.
-
-    Raises:
-        ValueError: the type could hold it, and the loop did not know it.
-    """
-    found: Exceptions = []
-    for row in np.flatnonzero(flags == ODD).tolist():
-        text = _text(fields.raw(number, row))
-        if postgres_csv.is_plain(text, column):
-            raise ValueError(f"{text!r} is no value of {column.source_type}")
-        found.append((row, column.name, text))
-    return found
-
-
-def _integers(fields: _Fields, number: int, column: Column, flags: npt.NDArray[np.uint8]) -> pa.Array:
-    arrow = column.stored.arrow
-    limits = np.iinfo(f"i{arrow.bit_width // 8}")
-    values = np.empty(fields.count, np.int64)
-    missing = fields.loops["integers"](
-        *fields.place(number), _at(values), int(limits.min), int(limits.max), _at(flags)
-    )  # fmt: skip
-    for row in np.flatnonzero(flags == ODD).tolist() if missing else ():  # the least number of 64 bits, and no other
-        text = _text(fields.raw(number, row))
-        if not _WHOLE.fullmatch(text) or not limits.min <= int(text) <= limits.max:
-            raise ValueError(f"{text!r} is no value of {column.source_type}")
-        values[row], flags[row] = int(text), VALUE
-        missing -= 1
-    return _array(arrow, values.astype(f"i{arrow.bit_width // 8}", copy=False), flags, missing)
+        missing = self._loop(*fields.place(number), _at(values), self._least, self._most, fields.flags_at)
+        for row in fields.odd() if missing else ():  # the least number of 64 bits, and no other
+            text = _text(fields.raw(number, row))
+            if not _WHOLE.fullmatch(text) or not self._least <= int(text) <= self._most:
+                raise ValueError(f"{text!r} is no value of {self._column.source_type}")
+            values[row], fields.flags[row] = int(text), VALUE
+            missing -= 1
+        return fields.array(self._arrow, missing, values.astype(self._dtype, copy=False))
 
 
 # --- texts ------------------------------------------------------------------------------------------------------
 
 
-def _from_text(
-    fields: _Fields, number: int, column: Column, entries: dict[str, "_Entries"], exceptions: Exceptions
-) -> pa.Array:
-    known = entries.get(column.name)
-    if known is not None:
-        coded = known.codes(fields, number)
+class _Texts:
+    """A column whose fields are gathered as texts; or as a dictionary, for as long as a text has few values."""
+
+    def __init__(self, column: Column, loops: Mapping[str, Loop]) -> None:
+        self._column = column
+        self._loop = loops["texts"]
+        self._entries = _Entries(loops["codes"]) if column.stored.csv == "text" else None
+
+    def __call__(self, fields: _Fields, number: int, exceptions: Exceptions) -> pa.Array:
+        coded = self._entries and self._entries.codes(fields, number)
         if coded is not None:
             return coded
-        del entries[column.name]  # too many values
-    plain, found = postgres_csv.set_aside(_texts(fields, number), column)
-    exceptions += found
-    return postgres_csv.convert(plain, column)
+        self._entries = None  # too many values
+        plain, found = postgres_csv.set_aside(self._gathered(fields, number), self._column)
+        exceptions += found
+        return postgres_csv.convert(plain, self._column)
 
-
-def _texts(fields: _Fields, number: int) -> pa.Array:
-    content = np.empty(fields.size(number) + _SPARE, np.uint8)
-    offsets, flags = np.empty(fields.count + 1, np.int32), np.empty(fields.count, np.uint8)
-    seen = np.zeros(1, np.uint64)
-    missing = fields.loops["texts"](*fields.place(number), _at(content), _at(offsets), _at(flags), _at(seen))
-    if missing < 0:
-        raise ValueError("a backslash stands where COPY writes none")
-    buffers = [_valid(flags, missing), pa.py_buffer(offsets), pa.py_buffer(content[: offsets[-1]])]
-    values = pa.Array.from_buffers(pa.string(), fields.count, buffers, missing)
-    if int(seen[0]) & 0x8080_8080_8080_8080:
-        values.validate(full=True)  # ArrowInvalid, a ValueError, when it is not UTF-8
-    return values
+    def _gathered(self, fields: _Fields, number: int) -> pa.Array:
+        content = np.empty(fields.size(number) + _SPARE, np.uint8)
+        offsets, seen = np.empty(fields.count + 1, np.int32), np.zeros(1, np.uint64)
+        missing = self._loop(*fields.place(number), _at(content), _at(offsets), fields.flags_at, _at(seen))
+        if missing < 0:
+            raise ValueError("a backslash stands where COPY writes none")
+        values = fields.array(pa.string(), missing, offsets, content[: offsets[-1]])
+        if int(seen[0]) & 0x8080_8080_8080_8080:
+            values.validate(full=True)  # ArrowInvalid, a ValueError, when it is not UTF-8
+        return values
 
 
 class _Entries:
     """The values of a column that has few of them, in the order in which they came, and a table to find them."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
         self._table = np.zeros(SLOTS, np.int32)
         self._content = np.empty((MOST_ENTRIES, ENTRY), np.uint8)
         self._sizes = np.zeros(1 + MOST_ENTRIES, np.int32)
+        self._places = _at(self._table), _at(self._content), _at(self._sizes)
         self._values = pa.array([], pa.string())
 
     def codes(self, fields: _Fields, number: int) -> pa.Array | None:
         """The column's values as a dictionary and an index; None when there are too many of them, or too long ones."""
-        codes, flags = np.empty(fields.count, np.int32), np.empty(fields.count, np.uint8)
-        missing = fields.loops["codes"](
-            *fields.place(number), _at(codes), _at(flags), _at(self._table), _at(self._content), _at(self._sizes)
-        )  # fmt: skip
+        codes = np.empty(fields.count, np.int32)
+        missing = self._loop(*fields.place(number), _at(codes), fields.flags_at, *self._places)
         if missing < 0:
             return None
         count = int(self._sizes[0])
         if count != len(self._values):
             self._values = pa.array([_text(self._content[n, : self._sizes[1 + n]].tobytes()) for n in range(count)])
-        return pa.DictionaryArray.from_arrays(_array(pa.int32(), codes, flags, missing), self._values, safe=False)
+        return pa.DictionaryArray.from_arrays(fields.array(pa.int32(), missing, codes), self._values, safe=False)
 
 
 def _text(raw: bytes) -> str:
