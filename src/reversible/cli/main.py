@@ -31,6 +31,7 @@ _VERBS = {
     "report": "reversible.cli.report:report",
     "restore": "reversible.cli.restore:restore",
     "schema": "reversible.cli.schema:schema",
+    "serve": "reversible.cli.serve:serve",
     "ship": "reversible.cli.ship:ship",
     "verifiers": "reversible.cli.plugins:verifiers",
     "verify": "reversible.cli.verify:verify",
