@@ -24,28 +24,29 @@ class Axis:
     start: float = 0.0  # the region of interest, of tf_crop_and_resize, as shares of the axis
     end: float = 1.0
 
-    def coordinates(self, mode: str) -> Array:
-        """Where each new place lies in the old axis."""
-        at = np.arange(self.new, dtype=np.float64)
-        if mode == "half_pixel":
-            return (at + 0.5) / self.scale - 0.5
-        if mode == "half_pixel_symmetric":
-            adjustment = self.new / (self.scale * self.size)
-            centre = self.size / 2
-            return centre * (1 - adjustment) + (at + 0.5) / self.scale - 0.5
-        if mode == "pytorch_half_pixel":
-            return (at + 0.5) / self.scale - 0.5 if self.new > 1 else np.zeros(1)
-        if mode == "align_corners":
-            return at * ((self.size - 1) / (self.new - 1)) if self.new > 1 else np.zeros(self.new)
-        if mode == "asymmetric":
-            return at / self.scale
-        if mode == "tf_half_pixel_for_nn":
-            return (at + 0.5) / self.scale
-        if mode == "tf_crop_and_resize":
+    def coordinates(self, transform: str, kind: type[np.floating[Any]]) -> Array:
+        """Where each new place lies in the old axis, computed in the float type `kind`."""
+        at = np.arange(self.new).astype(kind)
+        scale, half, size = kind(self.scale), kind(0.5), kind(self.size)
+        if transform == "half_pixel":
+            return np.asarray((at + half) / scale - half)
+        if transform == "half_pixel_symmetric":
+            adjustment = kind(self.new) / (scale * size)
+            return np.asarray(size / 2 * (1 - adjustment) + (at + half) / scale - half)
+        if transform == "pytorch_half_pixel":
+            return np.asarray((at + half) / scale - half) if self.new > 1 else np.zeros(1, kind)
+        if transform == "align_corners":
+            return np.asarray(at * (size - 1) / kind(self.new - 1)) if self.new > 1 else np.zeros(self.new, kind)
+        if transform == "asymmetric":
+            return np.asarray(at / scale)
+        if transform == "tf_half_pixel_for_nn":
+            return np.asarray((at + half) / scale)
+        if transform == "tf_crop_and_resize":
+            start, end = kind(self.start), kind(self.end)
             if self.new > 1:
-                return self.start * (self.size - 1) + at * ((self.end - self.start) * (self.size - 1) / (self.new - 1))
-            return np.full(1, 0.5 * (self.start + self.end) * (self.size - 1))
-        raise ValueError(f"there is no coordinate_transformation_mode {mode}")
+                return np.asarray(start * (size - 1) + at * ((end - start) * (size - 1) / kind(self.new - 1)))
+            return np.full(1, half * (start + end) * (size - 1))
+        raise ValueError(f"there is no coordinate_transformation_mode {transform}")
 
 
 @operator("Resize")
@@ -94,7 +95,9 @@ def _resized(
     for axis, one in plan.items():
         if one.new == one.size and one.scale == 1 and transform != "tf_crop_and_resize":
             continue
-        at = one.coordinates(transform)
+        # The nearest place jumps where two are equally near: 6.5f / 1.3f is 5, and in float64 it is not. So the place is
+        # found in float32, in which the scales are given and every engine computes; weights are continuous, and exact.
+        at = one.coordinates(transform, np.float32 if mode == "nearest" else np.float64)
         if transform == "tf_crop_and_resize":
             beyond = (at < 0) | (at > one.size - 1)
             outside = outside | beyond.reshape((-1,) + (1,) * (x.ndim - 1 - axis))
@@ -194,9 +197,9 @@ def _cubic(distance: Array, a: float) -> Array:
 
 def _nearest(at: Array, mode: str, size: int) -> Array:
     if mode == "round_prefer_floor":
-        found = np.ceil(at - 0.5)
+        found = np.ceil(at - at.dtype.type(0.5))
     elif mode == "round_prefer_ceil":
-        found = np.floor(at + 0.5)
+        found = np.floor(at + at.dtype.type(0.5))
     elif mode == "ceil":
         found = np.ceil(at)
     else:

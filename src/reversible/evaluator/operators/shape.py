@@ -119,11 +119,9 @@ def _slice(x: Array, starts: Any, ends: Any, axes: Any, steps: Any) -> Array:
         last = last + length if last < 0 else last
         if step > 0:
             places[axis] = slice(min(max(first, 0), length), min(max(last, 0), length), step)
-        else:
-            first, last = min(max(first, -1), length - 1), min(max(last, -1), length - 1)
-            places[axis] = (
-                slice(first if first >= 0 else 0, last if last >= 0 else None, step) if first >= 0 else slice(0, 0)
-            )
+        else:  # Slice: starts are clamped to [0, size - 1], unlike numpy's, ends to [-1, size - 1]
+            first, last = min(max(first, 0), length - 1), min(max(last, -1), length - 1)
+            places[axis] = slice(first, last if last >= 0 else None, step) if length else slice(0, 0)
     return x[tuple(places)]
 
 

@@ -34,6 +34,9 @@ def _ratio(top: tuple[float, ...], bottom: tuple[float, ...], x: Array) -> Array
     return numerator
 
 
+_BLOCK = 1 << 13  # elements at a time: what is computed with stays in the processor's cache
+
+
 def erf(x: Array) -> Array:
     """The error function, elementwise, shape and type kept.
 
@@ -41,23 +44,29 @@ def erf(x: Array) -> Array:
         Within 4 ulp of the true value in float64 (tested against math.erf), odd, NaN for NaN; computed in float64.
     """
     flat = np.ascontiguousarray(x, np.float64).reshape(-1)
-    size = np.abs(flat)
-    out = np.sign(flat)  # beyond 6 the rest is below half an ulp; NaN stays
+    out = np.empty_like(flat)
+    for first in range(0, flat.size, _BLOCK):
+        _erf(flat[first : first + _BLOCK], out[first : first + _BLOCK])
+    return out.reshape(np.shape(x)).astype(x.dtype, copy=False)
+
+
+def _erf(x: Array, out: Array) -> None:
+    size = np.abs(x)
+    np.sign(x, out=out)  # beyond 6 the rest is below half an ulp; NaN stays
     near = np.flatnonzero(size <= 0.46875)
     if near.size:
-        z = flat[near]
+        z = x[near]
         out[near] = z * _ratio(_A, _B, z * z)
     middle = np.flatnonzero((size > 0.46875) & (size <= 4.0))
     if middle.size:
         y = size[middle]
-        out[middle] = np.copysign(1 - np.exp(-y * y) * _ratio(_C, _D, y), flat[middle])
+        out[middle] = np.copysign(1 - np.exp(-y * y) * _ratio(_C, _D, y), x[middle])
     far = np.flatnonzero((size > 4.0) & (size < 6.0))
     if far.size:
         y = size[far]
         z = 1 / (y * y)
         tail = (5.6418958354775628695e-1 - z * _ratio(_P, _Q, z)) / y  # 1 / sqrt(pi)
-        out[far] = np.copysign(1 - np.exp(-y * y) * tail, flat[far])
-    return out.reshape(np.shape(x)).astype(x.dtype, copy=False)
+        out[far] = np.copysign(1 - np.exp(-y * y) * tail, x[far])
 
 
 def sigmoid(x: Array) -> Array:

@@ -239,14 +239,13 @@ def two_classes(node: Node, score: Array, labels: Array, *, positive_weights: bo
     Otherwise it is a margin: the first class has -score, and the edge is 0.
     """
     how = node["post_transform"]
-    edge = 0.5 if positive_weights else 0.0
-    chosen = (score > edge).astype(np.int64)
+    chosen = (score > (0.5 if positive_weights else 0.0)).astype(np.int64)
     if how == "LOGISTIC":
         both = np.stack([sigmoid(-score), sigmoid(score)], axis=1)
-    elif how == "NONE":
+    elif how == "PROBIT":
+        raise EvaluatorError("PROBIT of one score for two classes is defined nowhere")
+    else:  # NONE; and the softmaxes, which onnxruntime leaves out where there is one score
         both = np.stack([1 - score if positive_weights else -score, score], axis=1)
-    else:
-        both = transformed(np.stack([1 - score if positive_weights else -score, score], axis=1), how)
     return labels[chosen], both.astype(dtype)
 
 
