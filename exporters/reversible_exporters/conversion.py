@@ -5,6 +5,7 @@ came with the file may run there, and can take nothing from here. `python -m rev
 IN OUT` is that process; `convert` starts it.
 """
 
+import importlib
 import json
 import os
 import resource
@@ -18,6 +19,7 @@ from typing import Any
 
 from reversible import fence, registry
 from reversible.errors import ReversibleError, SourceError, UsageError
+from reversible_exporters import environments
 
 TIME_S = 900.0
 _MEMORY = 12 << 30  # address space of a framework with its threads, of which it uses a tenth
@@ -101,7 +103,11 @@ def convert(
             "USER": "reversible", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
             "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1",
         }  # fmt: skip
-        command = [sys.executable, "-m", "reversible_exporters.conversion", name, str(source), str(target)]
+        packages = Path(empty) / "packages"
+        packages.mkdir()
+        python, called, variables = environments.interpreter(registry.converters()[name], packages)
+        command = [python, "-m", "reversible_exporters.conversion", called or name, str(source), str(target)]
+        environment |= variables
         try:
             done = fence.run(
                 command, env=environment, cwd=Path(empty), timeout_s=time_s, hide=hidden, stop=stop,
@@ -144,18 +150,26 @@ def _last_json(stdout: str) -> dict[str, Any] | None:
 
 def main(name: str, source: str, target: str) -> int:
     """The inside of the fence: one line of JSON on standard output."""
-    converters = registry.converters()
     largest = _WRITTEN + _WRITTEN_PER_BYTE * _size(Path(source))
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     try:
-        if name not in converters:
-            raise UsageError(f"no converter is called {name!r}")
-        answer: dict[str, Any] = converters[name].convert(Path(source), Path(target))
+        answer: dict[str, Any] = _converter(name).convert(Path(source), Path(target))
     except ReversibleError as error:
         print(json.dumps({"error": error.message, "hint": error.hint}), flush=True)
         return error.exit_status
     print(json.dumps(answer, allow_nan=False), flush=True)
     return 0
+
+
+def _converter(name: str) -> Any:
+    """By its entry point, or as "module:class" in an environment that knows no entry points of ours."""
+    module, _, attribute = name.partition(":")
+    if attribute:
+        return getattr(importlib.import_module(module), attribute)()
+    converters = registry.converters()
+    if name not in converters:
+        raise UsageError(f"no converter is called {name!r}")
+    return converters[name]
 
 
 if __name__ == "__main__":
