@@ -7,7 +7,8 @@ seconds and ratios of one round beside the other: only ratios within a round hol
 psql's `COPY ... (FORMAT binary)` to /dev/null. Each export and each witness is a process of its own, so that its CPU
 seconds and its peak memory are its own. "again" is a second run over the unchanged table with `--since` the first.
 "at best" is the ratio of an export whose CPU, and the server's for it, keeps every core busy, to a floor that waits
-for the server's CPU alone: on a busy machine it holds longer than the ratio of the wall times.
+for the server's CPU alone: on a busy machine it holds longer than the ratio of the wall times. With numba (extra
+`fast`) the loops are compiled before, once per machine and version; --no-loops measures without them.
 """
 
 import argparse
@@ -28,6 +29,7 @@ import psycopg
 
 from reversible.bundle.reader import Bundle
 from reversible.bundle.writer import BundleWriter
+from reversible_exporters import postgres_loops
 from reversible_exporters.postgres import PostgresExporter, PostgresSettings
 from reversible_samples.postgres_server import PostgresServer
 
@@ -48,16 +50,20 @@ def main() -> int:
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--workers", type=int, default=2)
     options.add_argument("--tpchgen", default=shutil.which("tpchgen-cli"), help="pip install tpchgen-cli")
+    options.add_argument("--no-loops", action="store_true", help="as if numba were not installed")
+    options.add_argument("--export-only", action="store_true", help="neither the witness nor the second run")
     options.add_argument("--child", nargs=3, metavar=("STEP", "URL", "FOLDER"), help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.child:
-        return _child(*given.child, workers=given.workers)
+        return _child(*given.child, workers=given.workers, loops=not given.no_loops)
     if not given.tpchgen:
         options.error("tpchgen-cli is not on the PATH")
+    if not given.no_loops and postgres_loops.loops(sys.maxsize) is None:
+        options.error("numba is not installed (extra `fast`): --no-loops measures without")
     with tempfile.TemporaryDirectory() as scratch, PostgresServer(Path(scratch, "server")) as server:
         _load(server, Path(scratch), given.tpchgen, given.scale)
         os.environ["BENCHMARK_PASSWORD"] = server.password
-        rounds = [_round(server, Path(scratch, f"round-{n}"), given.workers) for n in range(given.rounds)]
+        rounds = [_round(server, Path(scratch, f"round-{n}"), given) for n in range(given.rounds)]
     median = statistics.median(ratio for ratio, _ in rounds)
     peak = max(peak for _, peak in rounds)
     print(f"median ratio {median:.2f} (goal <= {_GOAL}), peak memory {peak:.0f} MiB (goal <= {_GOAL_MIB})")
@@ -79,7 +85,7 @@ def _load(server: PostgresServer, scratch: Path, tpchgen: str, scale: str) -> No
     (scratch / "lineitem.csv").unlink()
 
 
-def _round(server: PostgresServer, folder: Path, workers: int) -> tuple[float, float]:
+def _round(server: PostgresServer, folder: Path, given: argparse.Namespace) -> tuple[float, float]:
     served = _served(server)
     begin = time.perf_counter()
     query = "COPY lineitem TO STDOUT (FORMAT binary)"
@@ -88,18 +94,19 @@ def _round(server: PostgresServer, folder: Path, workers: int) -> tuple[float, f
     )
     floor = time.perf_counter() - begin
     floor_served = _served(server) - served
-    export, witness, again = (_measured(server, step, folder, workers) for step in ("export", "witness", "again"))
+    steps = ("export",) if given.export_only else ("export", "witness", "again")
+    export, *others = (_measured(server, step, folder, given) for step in steps)
     ratio = export["seconds"] / floor
     least = (export["cpu"] + export["served"]) / (os.cpu_count() or 1) / floor_served
     print(
         f"{export['rows']:,} rows: floor {floor:.2f} s ({floor_served:.2f} s of the server's CPU); export"
         f" {export['seconds']:.2f} s ({export['cpu']:.2f} s of our CPU, {export['served']:.2f} s of the server's,"
-        f" {export['mib']:.0f} MiB), ratio {ratio:.2f}, at best {least:.2f}; witness {witness['seconds']:.2f} s"
-        f" ({witness['cpu']:.2f} s CPU, {witness['mib']:.0f} MiB); again, unchanged {again['seconds']:.2f} s;"
-        f" load {os.getloadavg()[0]:.1f}",
+        f" {export['mib']:.0f} MiB), ratio {ratio:.2f}, at best {least:.2f}; load {os.getloadavg()[0]:.1f}",
         flush=True,
     )
-    return ratio, max(export["mib"], witness["mib"])
+    for step, one in zip(steps[1:], others, strict=True):
+        print(f"  {step}: {one['seconds']:.2f} s ({one['cpu']:.2f} s CPU, {one['mib']:.0f} MiB)", flush=True)
+    return ratio, max(one["mib"] for one in (export, *others))
 
 
 def _served(server: PostgresServer) -> float:
@@ -110,12 +117,13 @@ def _served(server: PostgresServer) -> float:
     return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
 
 
-def _measured(server: PostgresServer, step: str, folder: Path, workers: int) -> dict[str, Any]:
+def _measured(server: PostgresServer, step: str, folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     command = [
         sys.executable,
         __file__,
         "--workers",
-        str(workers),
+        str(given.workers),
+        *(["--no-loops"] if given.no_loops else []),
         "--child",
         step,
         server.url_of("postgres"),
@@ -127,7 +135,9 @@ def _measured(server: PostgresServer, step: str, folder: Path, workers: int) -> 
     return {**json.loads(done.stdout), "served": _served(server) - served}
 
 
-def _child(step: str, url: str, folder: str, *, workers: int) -> int:
+def _child(step: str, url: str, folder: str, *, workers: int, loops: bool) -> int:
+    if not loops:
+        postgres_loops.loops = lambda size_bytes: None
     settings = {
         "url": url, "password": "${BENCHMARK_PASSWORD}", "pg_dump": os.environ["BENCHMARK_PG_DUMP"], "workers": workers,
     }  # fmt: skip

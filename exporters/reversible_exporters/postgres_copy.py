@@ -22,7 +22,7 @@ from reversible_exporters.postgres_session import Session, driver
 
 PADDING = 64  # bytes after the last row of a block, so that a read of up to 64 bytes at its end stays inside
 _BLOCK_BYTES = 8 << 20
-_LOOP_BYTES = 1 << 20  # of a block for compiled loops, which go through it several times: it stays in the cache
+_LOOP_BYTES = 4 << 20  # of a block for compiled loops
 _BLOCK_ROWS = 1 << 16
 _PATIENCE_S = 0.5  # how often a waiting reader looks whether it should stop
 _CANCEL_S = 10.0

@@ -14,9 +14,31 @@ from reversible.fingerprint.kernels_memory import counts_at, flags_at, ints_at
 from reversible_exporters.postgres_kernels_memory import among64, bits, call1, call3, lowest, move
 from reversible_exporters.postgres_kernels_texts import codes, texts
 from reversible_exporters.postgres_kernels_values import dates, decimals, integers, timestamps
-from reversible_exporters.postgres_loops import CAME, FAILED, FULL, LENGTH, POINTER, SIZE, WAIT
+from reversible_exporters.postgres_loops import (
+    CAME,
+    CODES,
+    DATES,
+    DECIMALS,
+    FAILED,
+    FLAGS,
+    FULL,
+    INTEGERS,
+    KIND,
+    LENGTH,
+    MORE,
+    NOTHING,
+    OUT,
+    POINTER,
+    PROGRAM,
+    RESULT,
+    SIZE,
+    TEXTS,
+    TIMESTAMPS,
+    WAIT,
+)
 
 _TAB, _LINE_FEED = 9, 10
+_TILE = 512  # rows that are read at once
 _NOTHING, _ONE = np.uint64(0), np.uint64(1)
 
 
@@ -102,7 +124,36 @@ def split(data, starts, size, rows, columns, ends):  # type: ignore[no-untyped-d
     return rows
 
 
-LOOPS = {
-    "receive": (receive, 9), "split": (split, 6), "integers": (integers, 9), "decimals": (decimals, 9),
-    "dates": (dates, 7), "timestamps": (timestamps, 8), "texts": (texts, 9), "codes": (codes, 10),
-}  # fmt: skip
+def columns(data, starts, ends, rows, count, program):  # type: ignore[no-untyped-def]
+    """Read the columns that `split` has found, as `program` says, `PROGRAM` int64 for each: see `postgres_loops`.
+
+    Some rows of every column after the other, so that their bytes are read while they are near the processor.
+    """
+    for first in range(0, rows, _TILE):
+        last = min(first + _TILE, rows)
+        for column in range(count):
+            said = counts_at(program + column * PROGRAM * 8)
+            kind, out, flags, result = said[KIND], said[OUT], said[FLAGS], said[RESULT]
+            if kind == NOTHING or result < 0:
+                continue
+            end = ends + column * rows * 4
+            before = end - rows * 4 if column > 0 else 0
+            found = np.int64(-1)
+            if kind == INTEGERS:
+                found = integers(data, starts, before, end, first, last, out, said[MORE], said[MORE + 1], flags)
+            elif kind == DECIMALS:
+                found = decimals(data, starts, before, end, first, last, out, said[MORE], said[MORE + 1], flags)
+            elif kind == DATES:
+                found = dates(data, starts, before, end, first, last, out, flags)
+            elif kind == TIMESTAMPS:
+                found = timestamps(data, starts, before, end, first, last, out, said[MORE], flags)
+            elif kind == TEXTS:
+                found = texts(data, starts, before, end, first, last, out, said[MORE], flags, said[MORE + 1])
+            elif kind == CODES:
+                table, entries, sizes = said[MORE], said[MORE + 1], said[MORE + 2]
+                found = codes(data, starts, before, end, first, last, out, flags, table, entries, sizes)
+            said[RESULT] = result + found if found >= 0 else found
+    return rows
+
+
+LOOPS = {"receive": (receive, 9), "split": (split, 6), "columns": (columns, 6)}  # name: loop, how many int64 it takes

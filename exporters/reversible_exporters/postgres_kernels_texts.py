@@ -1,6 +1,6 @@
 """How do fields of COPY's text become texts, or numbers of a dictionary? Loops for `postgres_kernels.py`.
 
-Their first five arguments are those of `postgres_kernels_values`.
+Their first six arguments are those of `postgres_kernels_values`.
 """
 
 import numpy as np
@@ -17,7 +17,8 @@ _NOTHING, _ONE = np.uint64(0), np.uint64(1)
 _M1, _M2, _TO_SLOT = np.uint64(M1), np.uint64(M2), np.uint64(64 - SLOTS.bit_length() + 1)
 
 
-def texts(data, starts, before, ends, rows, out, offsets, flags, seen):  # type: ignore[no-untyped-def]
+@part
+def texts(data, starts, before, ends, first_row, end_row, out, offsets, flags, seen):  # type: ignore[no-untyped-def]
     """Texts one after the other, and where each begins, int32, rows + 1 of them; gives how many are NULL, or -1.
 
     `seen`, one word: the bits of all bytes; its bits 7, 15 ... tell whether all of them are ASCII. -1: a backslash
@@ -26,9 +27,9 @@ def texts(data, starts, before, ends, rows, out, offsets, flags, seen):  # type:
     bytes_, offset, flag = flags_at(data), ints_at(offsets), flags_at(flags)
     begin, end, skip = borders(starts, before, ends)
     missing = 0
-    place = np.int64(0)
+    place = np.int64(offset[first_row]) if first_row > 0 else np.int64(0)
     every = _NOTHING
-    for row in range(rows):
+    for row in range(first_row, end_row):
         at, to = begin[row] + skip, np.int64(end[row])
         offset[row] = place
         flag[row] = VALUE
@@ -55,8 +56,8 @@ def texts(data, starts, before, ends, rows, out, offsets, flags, seen):  # type:
             place = _unescaped(bytes_, at, to, flags_at(out), place)
             if place < 0:
                 return -1
-    offset[rows] = place
-    words_at(seen)[0] = every
+    offset[end_row] = place
+    words_at(seen)[0] |= every
     return missing
 
 
@@ -97,7 +98,8 @@ def _unescaped(data, at, end, out, place):  # type: ignore[no-untyped-def]
     return place
 
 
-def codes(data, starts, before, ends, rows, out, flags, table, entries, sizes):  # type: ignore[no-untyped-def]
+@part
+def codes(data, starts, before, ends, first_row, end_row, out, flags, table, entries, sizes):  # type: ignore[no-untyped-def]
     """Fields of few values as their numbers, int32, in the order in which they first came; gives how many are NULL.
 
     -1: there are more values than `MOST_ENTRIES`, or one is longer than `ENTRY`. An entry is the field as COPY writes
@@ -108,7 +110,7 @@ def codes(data, starts, before, ends, rows, out, flags, table, entries, sizes): 
     begin, end, skip = borders(starts, before, ends)
     slot, size = ints_at(table), ints_at(sizes)
     missing = 0
-    for row in range(rows):
+    for row in range(first_row, end_row):
         at, to = begin[row] + skip, np.int64(end[row])
         code[row] = 0
         flag[row] = VALUE

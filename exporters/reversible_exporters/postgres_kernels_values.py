@@ -1,8 +1,8 @@
 """How do fields of COPY's text become numbers, days and moments? Loops for `postgres_kernels.py`.
 
 Each takes the addresses of the data, of where its rows begin, of where the field before ends (0: there is none) and
-where this one ends, then how many rows; writes a value and a flag for each; gives how many are NULL or odd. Odd is
-whatever is not in the form that the server writes, or that the type cannot hold.
+where this one ends, then the first row and the one after the last; writes a value and a flag for each; gives how many
+are NULL or odd. Odd is whatever is not in the form that the server writes, or that the type cannot hold.
 """
 
 import numpy as np
@@ -74,12 +74,13 @@ def _large(data, at, end):  # type: ignore[no-untyped-def]
     return first * np.int64(1000000000000000000) + last
 
 
-def integers(data, starts, before, ends, rows, out, low, high, flags):  # type: ignore[no-untyped-def]
+@part
+def integers(data, starts, before, ends, first_row, end_row, out, low, high, flags):  # type: ignore[no-untyped-def]
     """Whole numbers from `low` to `high` as int64; gives how many are NULL or odd."""
     bytes_, value, flag = flags_at(data), counts_at(out), flags_at(flags)
     begin, end, skip = borders(starts, before, ends)
     missing = 0
-    for row in range(rows):
+    for row in range(first_row, end_row):
         at, to = begin[row] + skip, np.int64(end[row])
         value[row] = 0
         flag[row] = VALUE
@@ -99,7 +100,8 @@ def integers(data, starts, before, ends, rows, out, low, high, flags):  # type: 
     return missing
 
 
-def decimals(data, starts, before, ends, rows, out, scale, most, flags):  # type: ignore[no-untyped-def]
+@part
+def decimals(data, starts, before, ends, first_row, end_row, out, scale, most, flags):  # type: ignore[no-untyped-def]
     """Decimals with `scale` places as int128, from -`most` to `most` times 10**-scale; gives how many are NULL or odd.
 
     `most` has up to 18 digits.
@@ -107,7 +109,7 @@ def decimals(data, starts, before, ends, rows, out, scale, most, flags):  # type
     bytes_, value, flag = flags_at(data), counts_at(out), flags_at(flags)
     begin, end, skip = borders(starts, before, ends)
     missing = 0
-    for row in range(rows):
+    for row in range(first_row, end_row):
         at, to = begin[row] + skip, np.int64(end[row])
         value[2 * row] = 0
         value[2 * row + 1] = 0
@@ -175,12 +177,13 @@ def _day(data, at):  # type: ignore[no-untyped-def]
     return np.int64(before) - 719469
 
 
-def dates(data, starts, before, ends, rows, out, flags):  # type: ignore[no-untyped-def]
+@part
+def dates(data, starts, before, ends, first_row, end_row, out, flags):  # type: ignore[no-untyped-def]
     """Days as int32 since 1970-01-01; gives how many are NULL or odd."""
     bytes_, value, flag = flags_at(data), ints_at(out), flags_at(flags)
     begin, end, skip = borders(starts, before, ends)
     missing = 0
-    for row in range(rows):
+    for row in range(first_row, end_row):
         at, to = begin[row] + skip, np.int64(end[row])
         value[row] = 0
         flag[row] = VALUE
@@ -197,7 +200,8 @@ def dates(data, starts, before, ends, rows, out, flags):  # type: ignore[no-unty
     return missing
 
 
-def timestamps(data, starts, before, ends, rows, out, zoned, flags):  # type: ignore[no-untyped-def]
+@part
+def timestamps(data, starts, before, ends, first_row, end_row, out, zoned, flags):  # type: ignore[no-untyped-def]
     """Microseconds as int64 since 1970-01-01 00:00, of "2026-11-26 23:59:59.123456"; `zoned`: with "+00" at its end.
 
     Gives how many are NULL or odd.
@@ -205,7 +209,7 @@ def timestamps(data, starts, before, ends, rows, out, zoned, flags):  # type: ig
     bytes_, value, flag = flags_at(data), counts_at(out), flags_at(flags)
     begin, end, skip = borders(starts, before, ends)
     missing = 0
-    for row in range(rows):
+    for row in range(first_row, end_row):
         at, to = begin[row] + skip, np.int64(end[row])
         value[row] = 0
         flag[row] = VALUE

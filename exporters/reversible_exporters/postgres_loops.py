@@ -13,6 +13,12 @@ from reversible.machine_code import Kernels, Loop
 POINTER, LENGTH, CAME, SIZE = 0, 1, 2, 3
 WAIT, FULL, FAILED = 0, 1, -3  # what it gives, besides libpq's -1 (no more) and -2 (an error)
 NULL, VALUE, ODD = 0, 1, 2  # flags of a field; ODD: the loop does not know it
+# How `columns` reads a column, one int64 each: the kind; where values and flags go; how many are NULL or odd, or -1
+# when it could not; then what the kind needs: least and most; scale and most; nothing; 1 with a zone; where offsets and
+# the bits of all bytes go; table, entries and sizes of the dictionary.
+KIND, OUT, FLAGS, RESULT, MORE = 0, 1, 2, 3, 4
+PROGRAM = 7
+NOTHING, INTEGERS, DECIMALS, DATES, TIMESTAMPS, TEXTS, CODES = range(7)
 MOST_ENTRIES, ENTRY, SLOTS = 255, 64, 1024  # of a dictionary: entries, bytes of one, places in its table
 
 _WORTH_COMPILING = 512 << 20  # bytes of a table: what the loops save on it is what compiling them takes, some seconds
@@ -21,7 +27,7 @@ _WORTH_LOADING = 16 << 20  # that loading takes, a tenth of a second
 _SOURCES = ("loops", "kernels", "kernels_memory", "kernels_texts", "kernels_values")
 _KERNELS = Kernels(
     "reversible_exporters.postgres_kernels",
-    ("receive", "split", "integers", "decimals", "dates", "timestamps", "texts", "codes"),
+    ("receive", "split", "columns"),
     [
         *(Path(__file__).with_name(f"postgres_{name}.py") for name in _SOURCES),
         *(Path(str(one.__file__)) for one in (compiled, mixing)),

@@ -6,8 +6,8 @@ are taken from the message one by one, and set aside where the type cannot hold 
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,24 @@ import pyarrow as pa
 from reversible.machine_code import Loop
 from reversible_exporters import postgres_csv
 from reversible_exporters.postgres_copy import Rows
-from reversible_exporters.postgres_loops import ENTRY, MOST_ENTRIES, ODD, SLOTS, VALUE
+from reversible_exporters.postgres_loops import (
+    CODES,
+    DATES,
+    DECIMALS,
+    ENTRY,
+    INTEGERS,
+    KIND,
+    MORE,
+    MOST_ENTRIES,
+    NOTHING,
+    ODD,
+    PROGRAM,
+    RESULT,
+    SLOTS,
+    TEXTS,
+    TIMESTAMPS,
+    VALUE,
+)
 from reversible_exporters.postgres_types import Column
 from reversible_exporters.table_parts import Block
 
@@ -27,7 +44,6 @@ _ESCAPE = re.compile(rb"\\(.?)", re.DOTALL)
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
 
 Exceptions = list[tuple[int, str, str]]
-Reader = Callable[["_Fields", int, Exceptions], pa.Array]  # the rows' fields, which column, what is set aside
 
 
 def blocks(chunks: Iterable[Rows], columns: Sequence[Column], loops: Mapping[str, Loop]) -> Iterator[Block]:
@@ -38,35 +54,54 @@ def blocks(chunks: Iterable[Rows], columns: Sequence[Column], loops: Mapping[str
     Raises:
         ValueError: the text is not what the catalogs announce.
     """
-    readers = [_reader(column, loops) for column in columns]
+    readers = [_reader(column) for column in columns]
     names = [column.name for column in columns]
     for rows in chunks:
-        fields = _Fields(rows, len(columns), loops["split"])
+        fields = _Fields(rows, len(columns), loops)
+        fields.read([reader.program(fields, number) for number, reader in enumerate(readers)])
+        again = [
+            reader.program(fields, number) if reader.anew(fields, number) else (NOTHING,)
+            for number, reader in enumerate(readers)
+        ]
+        if any(kind != NOTHING for kind, *_ in again):
+            fields.read(again)
         exceptions: Exceptions = []
-        typed = [read(fields, number, exceptions) for number, read in enumerate(readers)]
+        typed = [reader.array(fields, number, exceptions) for number, reader in enumerate(readers)]
         yield Block(pa.RecordBatch.from_arrays(typed, names=names), sorted(exceptions))
 
 
 class _Fields:
-    """Where the fields of some rows lie, and room for what a loop says of each."""
+    """Where the fields of some rows lie, and what the loops say of them: by column, and by column and row."""
 
-    def __init__(self, rows: Rows, columns: int, split: Loop) -> None:
+    def __init__(self, rows: Rows, columns: int, loops: Mapping[str, Loop]) -> None:
         self.count = len(rows)
+        self.results = np.zeros(columns, np.int64)
+        self._loop = loops["columns"]
         self._data = rows.data
         self._starts = rows.starts.astype(np.int32)
         self._ends = np.empty((columns, self.count), np.int32)
-        self.flags = np.empty(self.count, np.uint8)
-        self.flags_at = _at(self.flags)
+        self._flags = np.empty((columns, self.count), np.uint8)
+        self._flags_at = _at(self._flags)
         self._places = _at(self._data), _at(self._starts), _at(self._ends)
-        good = split(*self._places[:2], rows.size, self.count, columns, self._places[2])
+        good = loops["split"](*self._places[:2], rows.size, self.count, columns, self._places[2])
         if good != self.count:
             raise ValueError(f"{self.count} rows were sent, and row {good} of them does not have {columns} fields")
 
-    def place(self, number: int) -> tuple[int, int, int, int, int]:
-        """A column's fields, as the loops take them."""
-        data, starts, ends = self._places
-        end = ends + number * self._ends.strides[0]
-        return data, starts, end - self._ends.strides[0] if number else 0, end, self.count
+    def read(self, programs: Sequence[tuple[int, ...]]) -> None:
+        """Let the loop read the columns; a program is the kind, where the values go, and what the kind needs."""
+        table = np.zeros((len(programs), PROGRAM), np.int64)
+        for number, (kind, *given) in enumerate(programs):
+            if kind != NOTHING:
+                table[number, : MORE + len(given) - 1] = (
+                    kind,
+                    given[0],
+                    self._flags_at + number * self.count,
+                    0,
+                    *given[1:],
+                )
+        self._loop(*self._places, self.count, len(programs), _at(table))
+        read = table[:, KIND] != NOTHING
+        self.results[read] = table[read, RESULT]
 
     def size(self, number: int) -> int:
         """Bytes of a column's fields."""
@@ -78,73 +113,101 @@ class _Fields:
         begin = int(self._ends[number - 1][row]) + 1 if number else int(self._starts[row])
         return self._data[begin : int(self._ends[number][row])].tobytes()
 
-    def odd(self) -> list[int]:
-        """The rows whose field the last loop did not know."""
-        found: list[int] = np.flatnonzero(self.flags == ODD).tolist()
+    def odd(self, number: int) -> list[int]:
+        """The rows whose field the loop did not know."""
+        if not self.results[number]:
+            return []
+        found: list[int] = np.flatnonzero(self._flags[number] == ODD).tolist()
         return found
 
-    def array(self, arrow: pa.DataType, missing: int, *buffers: npt.NDArray[Any]) -> pa.Array:
+    def known(self, number: int, row: int) -> None:
+        """The field has a value after all."""
+        self._flags[number, row] = VALUE
+        self.results[number] -= 1
+
+    def array(self, number: int, arrow: pa.DataType, *buffers: npt.NDArray[Any]) -> pa.Array:
         """An array of these buffers, NULL where the flags say so."""
-        valid = pa.py_buffer(np.packbits(self.flags == VALUE, bitorder="little")) if missing else None
+        missing = int(self.results[number])
+        valid = pa.py_buffer(np.packbits(self._flags[number] == VALUE, bitorder="little")) if missing else None
         return pa.Array.from_buffers(arrow, self.count, [valid, *map(pa.py_buffer, buffers)], missing)
 
 
 def _at(array: npt.NDArray[Any]) -> int:
-    return int(array.__array_interface__["data"][0])  # `ctypes.data` takes ten times as long
+    return int(array.__array_interface__["data"][0])
 
 
-def _reader(column: Column, loops: Mapping[str, Loop]) -> Reader:
+class Reader(Protocol):
+    """How one column is read: by the loop, as its program says; once more, where that says so; the rest here."""
+
+    def program(self, fields: _Fields, number: int) -> tuple[int, ...]: ...
+
+    def anew(self, fields: _Fields, number: int) -> bool: ...
+
+    def array(self, fields: _Fields, number: int, exceptions: Exceptions) -> pa.Array: ...
+
+
+def _reader(column: Column) -> Reader:
     stored = column.stored
     kind = stored.csv
     if stored.family == "int":
-        return _Integers(column, loops["integers"])
+        return _Integers(column)
     if kind == "decimal" and stored.settings["precision"] <= _MOST_DIGITS:
         most = 10 ** stored.settings["precision"] - 1
-        return _Numbers(column, loops["decimals"], np.dtype("V16"), (stored.settings["scale"], most))
+        return _Numbers(column, np.dtype("V16"), DECIMALS, stored.settings["scale"], most)
     if kind == "date":
-        return _Numbers(column, loops["dates"], np.dtype(np.int32), ())
+        return _Numbers(column, np.dtype(np.int32), DATES)
     if kind in ("timestamp", "timestamptz"):
-        return _Numbers(column, loops["timestamps"], np.dtype(np.int64), (int(kind == "timestamptz"),))
-    return _Texts(column, loops)
+        return _Numbers(column, np.dtype(np.int64), TIMESTAMPS, int(kind == "timestamptz"))
+    return _Texts(column)
 
 
 class _Numbers:
-    """A column that one loop reads, but for the values that the type cannot hold."""
+    """A column that the loop reads, but for the values that the type cannot hold."""
 
-    def __init__(self, column: Column, loop: Loop, dtype: "np.dtype[Any]", settings: tuple[int, ...]) -> None:
+    def __init__(self, column: Column, dtype: "np.dtype[Any]", kind: int, *settings: int) -> None:
         self._column = column
         self._arrow = column.stored.arrow
-        self._loop, self._dtype, self._settings = loop, dtype, settings
+        self._dtype, self._kind, self._settings = dtype, kind, settings
 
-    def __call__(self, fields: _Fields, number: int, exceptions: Exceptions) -> pa.Array:
-        values = np.empty(fields.count, self._dtype)
-        missing = self._loop(*fields.place(number), _at(values), *self._settings, fields.flags_at)
-        for row in fields.odd() if missing else ():
+    def program(self, fields: _Fields, number: int) -> tuple[int, ...]:
+        self._values = np.empty(fields.count, self._dtype)
+        return self._kind, _at(self._values), *self._settings
+
+    def anew(self, fields: _Fields, number: int) -> bool:
+        return False
+
+    def array(self, fields: _Fields, number: int, exceptions: Exceptions) -> pa.Array:
+        for row in fields.odd(number):
             text = _text(fields.raw(number, row))
             if postgres_csv.is_plain(text, self._column):  # the type could hold it, and the loop did not know it
                 raise ValueError(f"{text!r} is no value of {self._column.source_type}")
             exceptions.append((row, self._column.name, text))
-        return fields.array(self._arrow, missing, values)
+        return fields.array(number, self._arrow, self._values)
 
 
 class _Integers:
-    def __init__(self, column: Column, loop: Loop) -> None:
+    def __init__(self, column: Column) -> None:
         self._column = column
         self._arrow = column.stored.arrow
         self._dtype = np.dtype(f"i{self._arrow.bit_width // 8}")
         limits = np.iinfo(self._dtype)
-        self._loop, self._least, self._most = loop, int(limits.min), int(limits.max)
+        self._least, self._most = int(limits.min), int(limits.max)
 
-    def __call__(self, fields: _Fields, number: int, exceptions: Exceptions) -> pa.Array:
-        values = np.empty(fields.count, np.int64)
-        missing = self._loop(*fields.place(number), _at(values), self._least, self._most, fields.flags_at)
-        for row in fields.odd() if missing else ():  # the least number of 64 bits, and no other
+    def program(self, fields: _Fields, number: int) -> tuple[int, ...]:
+        self._values = np.empty(fields.count, np.int64)
+        return INTEGERS, _at(self._values), self._least, self._most
+
+    def anew(self, fields: _Fields, number: int) -> bool:
+        return False
+
+    def array(self, fields: _Fields, number: int, exceptions: Exceptions) -> pa.Array:
+        for row in fields.odd(number):  # the least number of 64 bits, and no other
             text = _text(fields.raw(number, row))
             if not _WHOLE.fullmatch(text) or not self._least <= int(text) <= self._most:
                 raise ValueError(f"{text!r} is no value of {self._column.source_type}")
-            values[row], fields.flags[row] = int(text), VALUE
-            missing -= 1
-        return fields.array(self._arrow, missing, values.astype(self._dtype, copy=False))
+            self._values[row] = int(text)
+            fields.known(number, row)
+        return fields.array(number, self._arrow, self._values.astype(self._dtype, copy=False))
 
 
 # --- texts ------------------------------------------------------------------------------------------------------
@@ -153,53 +216,57 @@ class _Integers:
 class _Texts:
     """A column whose fields are gathered as texts; or as a dictionary, for as long as a text has few values."""
 
-    def __init__(self, column: Column, loops: Mapping[str, Loop]) -> None:
+    def __init__(self, column: Column) -> None:
         self._column = column
-        self._loop = loops["texts"]
-        self._entries = _Entries(loops["codes"]) if column.stored.csv == "text" else None
+        self._entries = _Entries() if column.stored.csv == "text" else None
 
-    def __call__(self, fields: _Fields, number: int, exceptions: Exceptions) -> pa.Array:
-        coded = self._entries and self._entries.codes(fields, number)
-        if coded is not None:
-            return coded
-        self._entries = None  # too many values
-        plain, found = postgres_csv.set_aside(self._gathered(fields, number), self._column)
+    def program(self, fields: _Fields, number: int) -> tuple[int, ...]:
+        if self._entries is not None:
+            return self._entries.program(fields)
+        self._content = np.empty(fields.size(number) + _SPARE, np.uint8)
+        self._offsets, self._seen = np.empty(fields.count + 1, np.int32), np.zeros(1, np.uint64)
+        return TEXTS, _at(self._content), _at(self._offsets), _at(self._seen)
+
+    def anew(self, fields: _Fields, number: int) -> bool:
+        """Whether the column has too many values for a dictionary, and is to be read as texts from here on."""
+        if self._entries is None or fields.results[number] >= 0:
+            return False
+        self._entries = None
+        return True
+
+    def array(self, fields: _Fields, number: int, exceptions: Exceptions) -> pa.Array:
+        if self._entries is not None:
+            return self._entries.array(fields, number)
+        if fields.results[number] < 0:
+            raise ValueError("a backslash stands where COPY writes none")
+        values = fields.array(number, pa.string(), self._offsets, self._content[: self._offsets[-1]])
+        if int(self._seen[0]) & 0x8080_8080_8080_8080:
+            values.validate(full=True)  # ArrowInvalid, a ValueError, when it is not UTF-8
+        plain, found = postgres_csv.set_aside(values, self._column)
         exceptions += found
         return postgres_csv.convert(plain, self._column)
-
-    def _gathered(self, fields: _Fields, number: int) -> pa.Array:
-        content = np.empty(fields.size(number) + _SPARE, np.uint8)
-        offsets, seen = np.empty(fields.count + 1, np.int32), np.zeros(1, np.uint64)
-        missing = self._loop(*fields.place(number), _at(content), _at(offsets), fields.flags_at, _at(seen))
-        if missing < 0:
-            raise ValueError("a backslash stands where COPY writes none")
-        values = fields.array(pa.string(), missing, offsets, content[: offsets[-1]])
-        if int(seen[0]) & 0x8080_8080_8080_8080:
-            values.validate(full=True)  # ArrowInvalid, a ValueError, when it is not UTF-8
-        return values
 
 
 class _Entries:
     """The values of a column that has few of them, in the order in which they came, and a table to find them."""
 
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
+    def __init__(self) -> None:
         self._table = np.zeros(SLOTS, np.int32)
         self._content = np.empty((MOST_ENTRIES, ENTRY), np.uint8)
         self._sizes = np.zeros(1 + MOST_ENTRIES, np.int32)
         self._places = _at(self._table), _at(self._content), _at(self._sizes)
         self._values = pa.array([], pa.string())
 
-    def codes(self, fields: _Fields, number: int) -> pa.Array | None:
-        """The column's values as a dictionary and an index; None when there are too many of them, or too long ones."""
-        codes = np.empty(fields.count, np.int32)
-        missing = self._loop(*fields.place(number), _at(codes), fields.flags_at, *self._places)
-        if missing < 0:
-            return None
+    def program(self, fields: _Fields) -> tuple[int, ...]:
+        self._codes = np.empty(fields.count, np.int32)
+        return CODES, _at(self._codes), *self._places
+
+    def array(self, fields: _Fields, number: int) -> pa.Array:
+        """The column's values as a dictionary and an index."""
         count = int(self._sizes[0])
         if count != len(self._values):
             self._values = pa.array([_text(self._content[n, : self._sizes[1 + n]].tobytes()) for n in range(count)])
-        return pa.DictionaryArray.from_arrays(fields.array(pa.int32(), missing, codes), self._values, safe=False)
+        return pa.DictionaryArray.from_arrays(fields.array(number, pa.int32(), self._codes), self._values, safe=False)
 
 
 def _text(raw: bytes) -> str:
