@@ -189,6 +189,9 @@ def test_a_model_leaves_and_decides_the_same_elsewhere(bundle: Bundle, name: str
     assert found["inputs_compared"] >= 3000
     assert found["agreement_lb95"] >= 0.999
     assert found["max_abs_diff"] < 1e-5
+    assert found["equivalence"] in ("B", "N")
+    assert found["error_ratio_median"] <= 3
+    assert found["error_ratio_max"] <= 10
     assert abs(found["metric_delta_points"]) < 1e-9
     assert found["declared_metric_gap_points"] < 0.01
     assert found["artifacts_missing"] == 0
@@ -207,6 +210,20 @@ def test_a_wrong_layer_norm_epsilon_is_found(bundle: Bundle, tmp_path: Path, eps
 
     assert found["max_abs_diff"] > 1e-3
     assert found["agreement_lb95"] < 0.999
+    assert found["equivalence"] == "F"
+
+
+@pytest.mark.parametrize("epsilon", [1e-3, 2e-5])
+def test_the_operator_whose_epsilon_is_wrong_is_named(bundle: Bundle, tmp_path: Path, epsilon: float) -> None:
+    shutil.copytree(bundle.root, tmp_path / "bundle")
+    mutations.change_epsilon(tmp_path / "bundle", "digits-transformer", epsilon=epsilon)
+
+    findings = Outputs().verify(model("digits-transformer"), Bundle.open(tmp_path / "bundle"))
+    found = next(one for one in findings if one.metric == "model.error_ratio_max")
+
+    assert isinstance(found.value, float)
+    assert found.value > 10
+    assert found.places[0].startswith("first off at LayerNormalization ")
 
 
 def test_every_word_of_the_endpoint_is_kept(bundle: Bundle) -> None:

@@ -196,7 +196,7 @@ def seen(**changes: Any) -> Seen:
         ({"ratios": None, "identical": True}, Rung.BIT_IDENTICAL, ""),  # equal bits need no reference
         ({"ratios": Ratios(np.full(3000, 50.0))}, Rung.DECISION, ""),
         ({"ratios": Ratios(np.full(3000, 50.0)), "flips": 1}, Rung.FAILED, "further off"),
-        ({"ratios": Ratios(np.full(100, 50.0)), "n": 100}, Rung.FAILED, "further off"),  # 0 of 100 shows no rate of 0.1 %
+        ({"ratios": Ratios(np.full(100, 50.0)), "n": 100}, Rung.FAILED, "further off"),  # shows no rate of 0.1 %
         ({"n": 19}, Rung.UNDETERMINED, "fewer than 20"),
         ({"n": 0, "ratios": None}, Rung.UNDETERMINED, "fewer than 20"),
         ({"distinct": 1, "identical": True}, Rung.UNDETERMINED, "same answer"),

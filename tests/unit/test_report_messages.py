@@ -30,7 +30,9 @@ SPEAKERS = (
     ROOT / "src/reversible/planted.py",
 )
 # Where the reasons of verdicts are written, as constants of the module.
-JUDGES = tuple(ROOT / f"src/reversible/{name}.py" for name in ("answers", "verdicts", "judgement", "scoring", "equivalence/ladder"))
+JUDGES = tuple(
+    ROOT / f"src/reversible/{name}.py" for name in ("answers", "verdicts", "judgement", "scoring", "equivalence/ladder")
+)
 RAW = yaml.safe_load((ROOT / "src/reversible/catalogue/clauses.yaml").read_bytes())
 UNITLESS = {"count", "bool", "score", "version", "iso2", "iso2_list", "host_or_entity_list"}
 
