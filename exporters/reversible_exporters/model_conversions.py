@@ -6,6 +6,7 @@ disk until its turn comes.
 """
 
 import hashlib
+import re
 import shutil
 import tempfile
 import threading
@@ -20,6 +21,8 @@ from reversible_exporters import conversion, model_archive
 
 AHEAD = 2  # converters at work, each a process of some 600 MB, and results waiting: what they take stays bounded
 
+_MODEL = re.compile(r"model\.onnx(\.data)?|processing/[A-Za-z0-9][A-Za-z0-9._-]{0,99}|golden/parameters\.(json|npz)")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertedModel:
@@ -29,6 +32,7 @@ class ConvertedModel:
         folder: Holds `original/` with the archive's members, and `model.onnx` with what it needs.
         members: The members of the archive.
         source: The file or folder below `original/` that was converted.
+        written: What the converter wrote, by path below the folder: the graph, its weights, its processing.
         conversion: What the converter said.
         sha256: Of the archive, hex.
         head: What the download's answer said (ETag, version).
@@ -37,6 +41,7 @@ class ConvertedModel:
     folder: Path
     members: tuple[model_archive.Member, ...]
     source: str
+    written: tuple[str, ...]
     conversion: conversion.Conversion
     sha256: str
     head: Mapping[str, Any]
@@ -121,8 +126,22 @@ class ModelConversions:
             shutil.rmtree(folder)
             raise
         return ConvertedModel(
-            folder=folder, members=tuple(members), source=source, conversion=done, sha256=sha256, head=head
+            folder=folder,
+            members=tuple(members),
+            source=source,
+            written=tuple(_written(folder)),
+            conversion=done,
+            sha256=sha256,
+            head=head,
         )
+
+
+def _written(folder: Path) -> Iterator[str]:
+    """What belongs to a converted model, and nothing else that code in the fence may have left there."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if _MODEL.fullmatch(name) and path.is_file() and not path.is_symlink():
+            yield name
 
 
 def _remove(future: Future[ConvertedModel]) -> None:

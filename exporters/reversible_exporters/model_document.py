@@ -16,6 +16,11 @@ FORMAT = "reversible-model/1"
 _ENVIRONMENT = ("environment.lock", "requirements.lock", "requirements.txt", "conda.yaml", "uv.lock", "poetry.lock")
 _PROCESSING = ("preprocessing.json", "preprocessor_config.json", "tokenizer.json")
 _LICENCES = ("LICENSE", "LICENCE", "LICENSE.txt", "LICENCE.txt", "LICENSE.md", "LICENCE.md")
+# What a converter says beside, where it applies: how the vendor stored the model, what ran, what did not become graph.
+_SAID = (
+    "form", "architecture", "weights_dtype", "unused_weights", "vendor_code", "state", "constants", "pooling",
+    "refused_attempts", "left_out", "parameters", "processing", "notes",
+)  # fmt: skip
 _LIMIT = 1 << 24  # bytes of a card
 
 
@@ -45,6 +50,7 @@ def build(
             "attempts_counted": converted.counted,
             "self_check": described["self_check"],
             "pickled_members": described["pickled_members"],
+            **{name: described[name] for name in _SAID if name in described},
         },
         "executed_vendor_code": converted.executed_vendor_code,
         "ir_version": described["ir_version"],
@@ -75,7 +81,8 @@ def build(
         "artifacts": {
             "weights": "model.onnx",
             "graph": "model.onnx",
-            "preprocessing": next((held[name] for name in _PROCESSING if name in held), None),
+            "preprocessing": next((held[name] for name in _PROCESSING if name in held), None)
+            or next(iter(described.get("processing") or []), None),
             "labels": held.get("labels.json"),
             "settings": "endpoint.json",
             "evaluation_set": "golden/inputs.parquet" if has_evaluation_set else None,

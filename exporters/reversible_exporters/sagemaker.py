@@ -199,13 +199,8 @@ class SageMakerExporter:
             originals = model.folder / "original"
             for member in model.members:
                 _put_file(into, f"{asset.folder}/original/{member.path}", originals / member.path)
-            for file_name in ("model.onnx", "model.onnx.data"):
-                if (model.folder / file_name).exists():
-                    _put_file(into, f"{asset.folder}/{file_name}", model.folder / file_name)
-            for path in sorted(
-                (model.folder / "golden").glob("parameters.*")
-            ):  # what the converter found in the original
-                _put_file(into, f"{asset.folder}/golden/{path.name}", path)
+            for name in model.written:
+                _put_file(into, f"{asset.folder}/{name}", model.folder / name)
             if questions is not None:
                 model_reference.keep(model.folder / "model.onnx", questions.inputs, folder=asset.folder, into=into)
             into.put_json(f"{asset.folder}/endpoint.json", _plain(endpoint.documents))

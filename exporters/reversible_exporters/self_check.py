@@ -197,13 +197,15 @@ def _trust(
     probe: Probe, plain: Sequence[Any], random: Sequence[Any], reference: Any, counts: NDArray[np.bool_] | None
 ) -> None:
     """The original must repeat itself, and its float64 must be the same function: else the floor hides everything."""
-    own = error_ratio(plain[0], reference, noise_floor(reference, [], random, mask=counts), mask=counts)
-    if own.largest > _STRAY:
-        raise SourceError(
-            f"the original cannot be judged: its float32 is {own.largest:.3g} times further from its float64 than"
-            f" rounding explains, on {_where(probe)}"
-        )
-    again = error_ratio(plain[-1], plain[0], noise_floor(reference, [], random, mask=counts), mask=counts)
+    rounding = noise_floor(reference, [], random, mask=counts)
+    for one in plain:
+        own = error_ratio(one, reference, rounding, mask=counts)
+        if own.largest > _STRAY:
+            raise SourceError(
+                f"the original cannot be judged: its float32 is {own.largest:.3g} times further from its float64 than"
+                f" rounding explains, on {_where(probe)}"
+            )
+    again = error_ratio(plain[-1], plain[0], rounding, mask=counts)
     if again.largest > LARGEST:
         raise SourceError(f"the original gives different answers to the same question, on {_where(probe)}")
 

@@ -18,6 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from reversible.equivalence import parameters_record
+from reversible.equivalence.parameters import Fate
+from reversible.equivalence.tensors import constants
 from reversible.errors import SourceError
 from reversible_exporters import onnx_file, onnx_names, self_check
 from reversible_exporters.probes import Array, Feeds, Inputs
@@ -29,6 +32,17 @@ if TYPE_CHECKING:
     import onnx
 
 _LEGACY_OPSET = 18
+_NUMPY = (
+    torch.float32,
+    torch.float64,
+    torch.float16,
+    torch.int64,
+    torch.int32,
+    torch.int16,
+    torch.int8,
+    torch.uint8,
+    torch.bool,
+)
 Counts = Callable[[Feeds, int, Sequence[int]], NDArray[np.bool_] | None]
 
 
@@ -43,6 +57,13 @@ class Original:
 
     def __init__(self, evaluations: Evaluations, names: Sequence[str], counts: Counts | None = None) -> None:
         self._evaluations, self._names, self._counts = evaluations, tuple(names), counts
+
+    def parameters(self) -> dict[str, Array]:
+        """Weights and buffers as the model itself calls them; types that numpy does not have are left to the port."""
+        held = self._evaluations.net.state_dict()
+        return {
+            name: one.numpy() for name, one in held.items() if isinstance(one, torch.Tensor) and one.dtype in _NUMPY
+        }
 
     def answer(self, feeds: Feeds) -> list[Array]:
         return _arrays(self._evaluations.plain(self._arguments(feeds)))
@@ -113,11 +134,24 @@ def first_that_holds(
                 "refused_attempts": refused,
                 **onnx_file.describe(target),
                 "self_check": checked,
+                "parameters": _account(original, target),
             }
         for left in (target, target.with_name(f"{target.name}.data")):
             left.unlink(missing_ok=True)
     told = "; ".join(f"{one['exporter']}: {one['reason']}" for one in refused)
     raise SourceError(f"it cannot be converted to ONNX: {told}")
+
+
+def _account(original: Original, target: Path) -> dict[str, Any]:
+    """Write `golden/parameters.*` beside the file; the share of the original's weights by what became of them."""
+    import onnx
+
+    tensors_held = constants(onnx.load(str(target), load_external_data=False), base_dir=str(target.parent))
+    files, found = parameters_record.record(original.parameters(), tensors_held)
+    (target.parent / "golden").mkdir(exist_ok=True)
+    for name, content in files.items():
+        (target.parent / "golden" / name).write_bytes(content)
+    return {fate.value: round(found.share(fate), 6) for fate in Fate if found.of(fate)}
 
 
 def dynamo(program: Callable[[], Any], name: str = "torch.onnx dynamo") -> Attempt:

@@ -36,6 +36,7 @@ _LICENCES = re.compile(
 _EXPECTED = re.compile(
     r"model\.onnx(\.data)?|(model|endpoint)\.json|golden/(inputs|outputs|requests|floor)\.parquet"
     r"|golden/(manifest|trace|parameters)\.json|golden/parameters\.npz"
+    r"|processing/[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
     r"|test_data_set_\d+/(input|output)_\d+\.pb"
 )
 _PINNED = re.compile(r"^\s*[A-Za-z0-9._-]+\s*==\s*\S+", re.MULTILINE)

@@ -1,0 +1,1 @@
+"""How does raw input become what a model's graph takes, at the destination, without the vendor's software?"""
