@@ -21,6 +21,7 @@ from reversible.evaluator.tensors import dimensions, read_model
 from reversible.evaluator.types import Precision, declared, is_float
 
 _LIMITS = Limits()
+_MALFORMED = (ValueError, TypeError, LookupError, ArithmeticError, MemoryError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,9 @@ class Evaluator:
             self._program = compiler.graph(proto.graph, closed=True)
         except RecursionError as error:
             raise EvaluatorError("graphs are nested too deep") from error
+        except _MALFORMED as error:  # names that are no text, attributes of another type
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise EvaluatorError(f"the model is malformed: {reason}") from error
         if compiler.missing:
             newest = ", ".join(f"{domain or 'ai.onnx'} up to opset {one}" for domain, one in NEWEST.items())
             raise EvaluatorError(

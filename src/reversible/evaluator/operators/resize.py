@@ -95,8 +95,8 @@ def _resized(
     for axis, one in plan.items():
         if one.new == one.size and one.scale == 1 and transform != "tf_crop_and_resize":
             continue
-        # The nearest place jumps where two are equally near: 6.5f / 1.3f is 5, and in float64 it is not. So the place is
-        # found in float32, in which the scales are given and every engine computes; weights are continuous, and exact.
+        # The nearest place jumps where two are equally near: 6.5f / 1.3f is 5, in float64 it is not. So it is found in
+        # float32, in which the scales are given and every engine computes; weights are continuous, and float64.
         at = one.coordinates(transform, np.float32 if mode == "nearest" else np.float64)
         if transform == "tf_crop_and_resize":
             beyond = (at < 0) | (at > one.size - 1)
