@@ -21,7 +21,8 @@ from reversible import fence, registry
 from reversible.errors import ReversibleError, SourceError, UsageError
 from reversible_exporters import environments
 
-TIME_S = 900.0
+_TIME_S = 900.0
+_TIME_PER_BYTE_S = 10e-6  # every weight is read some fifty times: a model of 90 MB took 500 s on a busy machine
 _MEMORY = 12 << 30  # address space of a framework with its threads, of which it uses a tenth
 _MEMORY_PER_BYTE = 12  # the original in float32 and float64, the graph, its file and a session
 _WRITTEN = 1 << 30  # bytes in one file beside what the model itself takes
@@ -79,7 +80,7 @@ def _covers(folder: str, source: str) -> bool:
 
 
 def convert(
-    name: str, source: Path, target: Path, *, stop: threading.Event | None = None, time_s: float = TIME_S
+    name: str, source: Path, target: Path, *, stop: threading.Event | None = None, time_s: float | None = None
 ) -> Conversion:
     """Run one converter behind the fence, until `stop` is set.
 
@@ -88,12 +89,13 @@ def convert(
         source: The file or folder.
         target: The .onnx file to write; what else the model needs comes beside it.
         stop: Ends the conversion when another thread sets it.
-        time_s: Wall-clock seconds that it may take.
+        time_s: Wall-clock seconds that it may take; None: by its size.
 
     Raises:
         SourceError: the model cannot be converted; the message says why.
     """
     size = _size(source)
+    limit_s = _TIME_S + _TIME_PER_BYTE_S * size if time_s is None else time_s
     home = Path.home()
     hidden = [home / entry for entry in _HIDDEN if (home / entry).exists()]
     with tempfile.TemporaryDirectory(prefix="reversible-convert-") as empty:
@@ -110,7 +112,7 @@ def convert(
         environment |= variables
         try:
             done = fence.run(
-                command, env=environment, cwd=Path(empty), timeout_s=time_s, hide=hidden, stop=stop,
+                command, env=environment, cwd=Path(empty), timeout_s=limit_s, hide=hidden, stop=stop,
                 memory_bytes=_MEMORY + _MEMORY_PER_BYTE * size,
             )  # fmt: skip
         except OSError as error:

@@ -56,7 +56,7 @@ def compare(target: Path, original: Original, probes: Iterable[Probe], *, runs: 
         target: The ONNX file; it takes the probes' feeds by name and gives the original's outputs in their order.
         original: The model that it was made of.
         probes: Inputs; the traced sizes first.
-        runs: Of Monte-Carlo arithmetic, per probe.
+        runs: Of Monte-Carlo arithmetic for the first probe, and for each where our engine does not cover the graph.
 
     Returns:
         How many inputs of which sizes were asked, R in the median and at most (see `reversible.equivalence.ratio`),
@@ -74,7 +74,9 @@ def compare(target: Path, original: Original, probes: Iterable[Probe], *, runs: 
         _same_form(probe, answers, expected)
         exact = original.exact(probe.feeds)
         evaluations = [expected, original.otherwise(probe.feeds), original.answer(probe.feeds)]
-        perturbed = [original.perturbed(probe.feeds, seed) for seed in range(runs)]
+        # Where our engine answers, meaning is judged without rounding, and a rough floor will do from the second on.
+        fewer = exactly is not None and seen.any
+        perturbed = [original.perturbed(probe.feeds, seed) for seed in range(1 if fewer else runs)]
         for place, answer in enumerate(answers):
             mask = original.counts(probe.feeds, place, answer.shape)
             if answer.dtype.kind != "f":
@@ -144,6 +146,10 @@ class _Seen:
         self._ratios: dict[str, list[tuple[Probe, Ratios]]] = {"meaning": [], "answers": []}
         self._shapes: dict[str, None] = {}
         self._inputs, self._worst = 0, 0.0
+
+    @property
+    def any(self) -> bool:
+        return bool(self._shapes)
 
     def meaning(self, probe: Probe, ratio: Ratios) -> None:
         self._ratios["meaning"].append((probe, ratio))

@@ -49,7 +49,7 @@ def convert_module(saved: Path, net: torch.nn.Module, target: Path) -> dict[str,
     net = net.float().eval()
     try:
         parameters = [one for one in torch_signature.of_module(net) if one.needed]
-        found = torch_signature.accepted(net, parameters, lambda arguments: net(*arguments))
+        found = torch_signature.accepted(net, parameters, lambda arguments: net(*arguments), saved)
         tensors = [one for one in found.arguments if isinstance(one, torch.Tensor)]
         if len(tensors) != len(found.arguments):
             raise SourceError("its forward takes numbers beside tensors: no graph has them")

@@ -1,6 +1,7 @@
 """What did `torch.save` or `torch.jit.save` write, and can it be opened without running anything?"""
 
 import pickle
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -88,10 +89,8 @@ def _modules() -> list[Any]:
 
 
 def _wanted(said: str) -> str:
-    """What the pickle asked for, out of PyTorch's long explanation."""
-    for line in said.splitlines():
-        if "GLOBAL" in line and ("Unsupported global" in line or "was not an allowed global" in line):
-            name = line.split("GLOBAL", 1)[1].split()[0]
-            return f"opening it would run {name}, which came with the file"
-    first = next((line.strip() for line in said.splitlines() if line.strip()), "it is no weights-only file")
-    return first[:300]
+    """What the pickle asked for, out of PyTorch's long explanation (which advises to run it)."""
+    if named := re.search(r"GLOBAL ([\w.]+)", said):
+        return f"opening it would run {named[1]}, which came with the file"
+    told = re.search(r"WeightsUnpickler error: (.+)", said)
+    return told[1][:200] if told else "it is no file of weights"

@@ -44,7 +44,7 @@ def _convert(source: Path, target: Path) -> dict[str, Any]:
             setattr(net, name, value)
         return net(*arguments)
 
-    found = torch_signature.accepted(net, parameters, fresh)
+    found = torch_signature.accepted(net, parameters, fresh, source)
     fresh(found.arguments)
     state = {name: getattr(net, name).clone() for name, value in kept.items() if isinstance(value, torch.Tensor)}
     fixed = [None if isinstance(one, torch.Tensor) else one for one in found.arguments]

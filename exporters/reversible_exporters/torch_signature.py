@@ -6,8 +6,10 @@ layers say which sizes are likely; the model itself is asked which it takes, and
 
 import inspect
 import itertools
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,11 +76,17 @@ def names_of(net: Any) -> list[str]:
     return list(inspect.signature(net.forward).parameters)
 
 
-def accepted(net: Any, parameters: Sequence[Parameter], call: Callable[[Sequence[Any]], Any]) -> Accepted:
-    """Arguments that `call` answers, needed ones only, found by asking.
+def accepted(net: Any, parameters: Sequence[Parameter], call: Callable[[Sequence[Any]], Any], beside: Path) -> Accepted:
+    """Arguments that `call` answers, needed ones only: the example that the vendor gave, else found by asking.
+
+    Args:
+        net: The model; its first layers say what is likely.
+        parameters: Of its `forward`.
+        call: Asks it.
+        beside: The model's file; `example_inputs.npz` in its folder is the example, one array per needed input.
 
     Raises:
-        SourceError: none of the likely ones is taken.
+        SourceError: the example, or all of the likely ones, are refused.
     """
     weights = [one.detach() for one in itertools.chain(net.parameters(), net.buffers()) if one.dim() > 0]
     wanted = [one for one in parameters if one.needed]
@@ -86,7 +94,9 @@ def accepted(net: Any, parameters: Sequence[Parameter], call: Callable[[Sequence
     if odd:
         raise SourceError(f"its input {odd[0].name} is a {odd[0].kind}: only tensors and numbers are handled")
     last = "nothing was tried"
-    for choice in itertools.islice(_choices(wanted, weights), _TRIES):
+    example = beside.parent / _EXAMPLE
+    choices = [_given(example, wanted)] if example.is_file() else itertools.islice(_choices(wanted, weights), _TRIES)
+    for choice in choices:
         arguments = [value for value, _ in choice]
         try:
             with torch.no_grad():
@@ -96,10 +106,29 @@ def accepted(net: Any, parameters: Sequence[Parameter], call: Callable[[Sequence
             continue
         return Accepted(arguments=tuple(arguments), below=tuple(below for _, below in choice))
     named = ", ".join(f"{one.name}: {one.kind}" for one in wanted)
+    tried = f"it refuses {_EXAMPLE}" if example.is_file() else f"no input was found that it takes ({named}); the last"
     raise SourceError(
-        f"no input was found that it takes ({named}); the last one was refused: {last}",
-        hint=f"put {_EXAMPLE} beside it, with an array for each of its inputs in a batch of 3",
+        f"{tried}: {last}", hint=f"put {_EXAMPLE} beside it, with an array for each of its inputs in a batch of 3"
     )
+
+
+def _given(path: Path, wanted: Sequence[Parameter]) -> tuple[tuple[Any, int], ...]:
+    """The vendor's example: arrays by the names of the inputs, numbers as arrays without dimensions."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            held = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise SourceError(f"{path.name} cannot be read: {error}") from error
+    lost = [one.name for one in wanted if one.name not in held]
+    if lost:
+        raise SourceError(f"{path.name} has no array for {', '.join(lost)}; it holds {', '.join(sorted(held))}")
+    found: list[tuple[Any, int]] = []
+    for one in wanted:
+        array = held[one.name]
+        whole = array.dtype.kind in "iu"
+        below = int(array.max(initial=1)) + 1 if whole else 1
+        found.append((torch.from_numpy(array), below) if one.kind == "Tensor" else (array.item(), 0))
+    return tuple(found)
 
 
 def inputs(names: Sequence[str], arguments: Sequence[torch.Tensor], below: Sequence[int], call: Call) -> Inputs:
