@@ -66,6 +66,8 @@ def measure(
         rule: How a decision follows from an answer.
         agrees: Whether each input got the endpoint's decision, by name.
     """
+    path = folder / "model.onnx"
+    asked, answered = _names(path)
     first = golden.first_of_equals
     digest = ladder.inputs_sha256({"input": golden.inputs})
     identical = all(one.answers is not None and _same_bits(one.answers, golden.outputs[one.rows]) for one in reruns)
@@ -73,20 +75,20 @@ def measure(
     stored = reference.read(folder / "golden/floor.parquet", inputs_sha256=digest, count=golden.count)
     found, why = stored, ""
     if stored is None and not refused and not identical:
-        found, why = _own(folder / "model.onnx", golden)
+        found, why = _own(path, asked, golden)
     ratios, digits = None, None
     if refused:
         ratios = Ratios(np.full(golden.count, np.inf))
     elif found is not None:
         ratios = _ratios(found, golden, reruns)
-        if stored is not None and ratios.within() and (why := _excuse(folder / "model.onnx", golden, found)):
+        if stored is not None and ratios.within() and (why := _excuse(path, asked, golden, found)):
             ratios = None
         digits = golden.recording.significant(golden.outputs)
     elif identical:
         ratios = Ratios(np.zeros(golden.count))
     scale = float(np.median(found.floor)) if found is not None else np.inf
     seen = Seen(
-        output=_output(folder / "model.onnx"),
+        output=answered,
         population=f"the golden set of {golden.count} inputs",
         inputs_sha256=digest,
         n=int(first.sum()),
@@ -105,24 +107,24 @@ def measure(
         standing=standing,
         source=found.source if found is not None else "refused" if refused else "none",
         rows=found.count if found is not None else golden.count,
-        place=_place(folder, golden, refused=refused) if off else "",
+        place=_place(folder, asked, golden, refused=refused) if off else "",
         worst=_worst(found, ratios) if off else (),
     )
 
 
-def _own(path: Path, golden: Golden) -> tuple[Reference | None, str]:
+def _own(path: Path, asked: str, golden: Golden) -> tuple[Reference | None, str]:
     """The file itself, in float64; or why that cannot be had."""
     rows = _spread(np.flatnonzero(golden.first_of_equals), _affordable(path))
     try:
-        return reference.of_port(path, _feeds(path, golden.inputs[rows]), rows=rows), ""
+        return reference.of_port(path, {asked: golden.inputs[rows]}, rows=rows), ""
     except EvaluatorError as error:
         return None, f"the second engine cannot compute this model: {error.message}"
 
 
-def _excuse(path: Path, golden: Golden, stored: Reference) -> str:
+def _excuse(path: Path, asked: str, golden: Golden, stored: Reference) -> str:
     """A stored floor that is far too wide would forgive everything: why it is not believed, or nothing."""
     some = reference.only(stored, _spread(np.arange(stored.count), RECHECKED))
-    feeds = _feeds(path, golden.inputs[some.rows])
+    feeds = {asked: golden.inputs[some.rows]}
     try:
         here = reference.of_port(path, feeds, runs=1, settings=(runtime.USUAL,)).floor
     except EvaluatorError:  # without a second engine: what the runtime's own settings differ by
@@ -157,7 +159,7 @@ def _unexplained(golden: Golden, answers: Floats | None, rule: str, agrees: NDAr
     return int((~agrees & (decisions.margins(exact, rule) > 2 * off)).sum())
 
 
-def _place(folder: Path, golden: Golden, *, refused: bool) -> str:
+def _place(folder: Path, asked: str, golden: Golden, *, refused: bool) -> str:
     """The first operator that computes something else than when the model left."""
     if refused:
         return "the file refuses inputs: no operator is looked for"
@@ -171,7 +173,7 @@ def _place(folder: Path, golden: Golden, *, refused: bool) -> str:
     rows, kept = localisation.read(document, golden.count)
     model = folder / "model.onnx"
     try:
-        found = localisation.against_trace(model, _feeds(model, golden.inputs[rows]), kept)
+        found = localisation.against_trace(model, {asked: golden.inputs[rows]}, kept)
     except EvaluatorError as error:
         return f"no operator can be named: {error.message}"
     if found is None:
@@ -201,19 +203,13 @@ def _affordable(path: Path) -> int:
     return int(min(_MOST, max(ladder.FEWEST, _BUDGET // sum(one.stat().st_size for one in files if one.exists()))))
 
 
-def _feeds(path: Path, rows: Floats) -> dict[str, Floats]:
-    """The rows for the file's one input."""
+def _names(path: Path) -> tuple[str, str]:
+    """The file's one input, and the output that the golden set holds."""
     import onnx
 
     graph = onnx.load(str(path), load_external_data=False).graph
     given = {tensor.name for tensor in graph.initializer}
-    names = [value.name for value in graph.input if value.name not in given]
-    if len(names) != 1:
-        raise BundleError(f"{path.name} takes {len(names)} inputs; the golden set has one")
-    return {names[0]: rows}
-
-
-def _output(path: Path) -> str:
-    import onnx
-
-    return str(onnx.load(str(path), load_external_data=False).graph.output[0].name)
+    inputs = [value.name for value in graph.input if value.name not in given]
+    if len(inputs) != 1:
+        raise BundleError(f"{path.name} takes {len(inputs)} inputs; the golden set has one")
+    return inputs[0], graph.output[0].name

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 NOISE = 1e-5  # of the largest answer; float32 sums in another order stay a hundred times below
 _STRANGE_BATCHES = (7, 11)
-_STRANGE = 128  # inputs asked in such a batch
-_ONE_BY_ONE = 64
+_STRANGE = 64  # inputs asked in such a batch
+_ONE_BY_ONE = 32
 _SHOWN = 5
 
 

@@ -69,7 +69,7 @@ def of_port(
         path: The ONNX file.
         feeds: Each input, rows first.
         rows: Their places in the golden set; None: 0, 1, 2, ...
-        batch: Rows in memory at a time.
+        batch: Rows in memory at a time; that of the file where it declares one.
         output: Which output, by its place.
         runs: Of Monte-Carlo arithmetic.
         seed: Of its draws.
@@ -82,6 +82,9 @@ def of_port(
     """
     evaluator = Evaluator(path)
     name = evaluator.outputs[output].name
+    fixed = [one.shape[0] for one in evaluator.inputs if one.shape and isinstance(one.shape[0], int)]
+    if fixed:  # traced for one batch size: no other is legitimate
+        batch, settings = fixed[0], [replace(one, batch=None) for one in settings]
     sessions = [(one, runtime.session(path, one)) for one in settings]
     noises = [Roundings(seed + run) for run in range(runs)]
     count = len(next(iter(feeds.values())))
