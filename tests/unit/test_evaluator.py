@@ -1,5 +1,6 @@
 """The second engine's own promises: what it carries, keeps, perturbs and refuses."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from reversible.errors import EvaluatorError
 from reversible.evaluator import Evaluator, Limits
+from reversible.evaluator.operators.special import erf
 
 
 def model_of(
@@ -120,3 +122,100 @@ def test_a_loop_without_an_end_is_stopped() -> None:
 
     with pytest.raises(EvaluatorError, match="stopped after 1000 steps"):
         Evaluator(model, limits=Limits(steps=1000)).run({"c": np.array(True)})
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def test_a_value_in_between_is_returned_when_it_is_named_and_only_then() -> None:
+    model = model_of(
+        [helper.make_node("Exp", ["x"], ["e"]), helper.make_node("Neg", ["e"], ["y"])],
+        {"x": (TensorProto.FLOAT, [None])},
+        ["y"],
+    )
+    engine = Evaluator(model)
+
+    assert set(engine.run({"x": normal(3)})) == {"y"}
+    found = engine.run({"x": normal(3)}, keep=["e", "x"])
+    np.testing.assert_array_equal(found["e"], -found["y"])
+    assert set(found) == {"x", "e", "y"}
+    with pytest.raises(EvaluatorError, match="no value is named z"):
+        engine.run({"x": normal(3)}, keep=["z"])
+
+
+def test_a_perturbation_meets_what_rounds_and_leaves_moves_and_sizes_alone() -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"]),
+        helper.make_node("Transpose", ["m"], ["t"], perm=[1, 0]),
+        helper.make_node("Unsqueeze", ["t", "axes"], ["u"]),
+        helper.make_node("Resize", ["u", "", "scales"], ["y"]),
+    ]
+    constants = {
+        "w": normal(3, 4),
+        "axes": np.array([0, 1], np.int64),
+        "scales": np.array([1, 1, 2, 2], np.float32),
+    }
+    model = model_of(nodes, {"x": (TensorProto.FLOAT, [2, 3])}, ["y"], constants=constants)
+    seen: list[str] = []
+
+    def perturb(name: str, array: np.ndarray) -> np.ndarray:
+        seen.append(name)
+        return array * 1.5
+
+    plain = Evaluator(model).run({"x": normal(2, 3)})["y"]
+    noisy = Evaluator(model).run({"x": normal(2, 3)}, perturb=perturb)["y"]
+
+    assert sorted(seen) == ["m", "w", "x", "y"]
+    np.testing.assert_allclose(noisy, plain * 1.5**4, rtol=1e-12)
+
+
+def test_a_tree_sees_the_number_it_was_given_when_the_rest_is_perturbed() -> None:
+    node = helper.make_node(
+        "TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml", n_targets=1,
+        nodes_treeids=[0, 0, 0], nodes_nodeids=[0, 1, 2], nodes_featureids=[0, 0, 0], nodes_values=[5.0, 0.0, 0.0],
+        nodes_modes=["BRANCH_LT", "LEAF", "LEAF"], nodes_truenodeids=[1, 0, 0], nodes_falsenodeids=[2, 0, 0],
+        target_treeids=[0, 0], target_nodeids=[1, 2], target_ids=[0, 0], target_weights=[1.0, 2.0],
+    )  # fmt: skip
+    model = model_of([node], {"x": (TensorProto.FLOAT, [None, 1])}, ["y"])
+
+    found = Evaluator(model).run({"x": np.full((1, 1), 5, np.float32)}, perturb=lambda name, array: array * (1 - 1e-7))
+
+    assert found["y"][0, 0] == pytest.approx(2)
+
+
+def test_a_cast_to_float32_rounds_only_what_the_graph_declares_float64() -> None:
+    cast = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)
+    third = np.array([1 / 3])
+
+    of_double = Evaluator(model_of([cast], {"x": (TensorProto.DOUBLE, [1])}, ["y"])).run({"x": third})["y"]
+    of_float = Evaluator(model_of([cast], {"x": (TensorProto.FLOAT, [1])}, ["y"])).run({"x": third})["y"]
+
+    assert of_double[0] == np.float64(np.float32(1 / 3))
+    assert of_float[0] == third[0]
+
+
+def test_an_attribute_of_a_function_is_the_callers() -> None:
+    leaky = helper.make_node("LeakyRelu", ["a"], ["b"])
+    leaky.attribute.add(name="alpha", type=onnx.AttributeProto.FLOAT, ref_attr_name="slope")
+    function = helper.make_function("local", "f", ["a"], ["b"], [leaky], [helper.make_opsetid("", 21)], ["slope"])
+    calls = [
+        helper.make_node("f", ["x"], ["p"], domain="local", name="first", slope=0.5),
+        helper.make_node("f", ["x"], ["q"], domain="local", name="second", slope=2.0),
+        helper.make_node("Sub", ["p", "q"], ["y"]),
+    ]
+    model = model_of(calls, {"x": (TensorProto.FLOAT, [1])}, ["y"], functions=[function])
+    model.opset_import.append(helper.make_opsetid("local", 1))
+
+    found = Evaluator(model).run({"x": np.array([-2], np.float32)}, keep=["second/b"])
+
+    assert found["y"][0] == 3
+    assert found["second/b"][0] == -4
+
+
+def test_the_error_function_is_right_to_a_few_units_in_the_last_place() -> None:
+    x = np.concatenate([np.linspace(-7, 7, 20_001), [0.0, -0.0, 1e-300, np.inf, -np.inf, 0.46875, 4.0, 6.0]])
+    true = np.array([math.erf(one) for one in x])
+
+    assert np.max(np.abs(erf(x) - true) / np.maximum(np.abs(true), 1e-300)) < 1e-15
+    assert np.isnan(erf(np.array([np.nan]))[0])
