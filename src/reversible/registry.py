@@ -37,6 +37,11 @@ def converters() -> "dict[str, Converter]":
     return {name: cast("Converter", point.load()()) for name, point in _plugins("reversible.converters").items()}
 
 
+def environments() -> dict[str, Any]:
+    """Modules with `ENVIRONMENTS`, by name, and `install(name)`: where converters' frameworks live. Loaded here."""
+    return {name: point.load() for name, point in _plugins("reversible.environments").items()}
+
+
 def restorer(scheme: str) -> "Callable[..., Restorer]":
     """The restorer class, to be called with the URL and its options, for the scheme of a target's URL: "postgresql".
 
