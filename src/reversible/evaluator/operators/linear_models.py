@@ -88,15 +88,15 @@ def svm_classifier(node: Node, x: Array) -> tuple[Array, Array]:
         scores = _kernel(node, rows, weights) + rho[0]
         return labels[np.argmax(scores, axis=1)], transformed(scores, node["post_transform"]).astype(_kind(node))
     decisions = _decisions(node, rows, counts, rho)
+    votes = _votes(decisions, len(counts))  # the label is theirs, as in libsvm's predict, with probabilities too
     a, b = node.get("prob_a"), node.get("prob_b")
     if a:
         pairs = 1 / (1 + np.exp(decisions * np.asarray(a) + np.asarray(b)))
         chances = _coupled(pairs, len(counts))
-        return labels[np.argmax(chances, axis=1)], chances.astype(_kind(node))
-    votes = _votes(decisions, len(counts))
+        return labels[np.argmax(votes, axis=1)], chances.astype(_kind(node))
     if len(counts) == 2:
         score = decisions[:, 0]
-        both = transformed(np.stack([score, -score], axis=1), node["post_transform"])
+        both = transformed(np.stack([-score, score], axis=1), node["post_transform"])  # as onnxruntime signs them
         return labels[np.argmax(votes, axis=1)], both.astype(_kind(node))
     return labels[np.argmax(votes, axis=1)], transformed(decisions, node["post_transform"]).astype(_kind(node))
 
@@ -144,8 +144,6 @@ def _coupled(pairs: Array, classes: int) -> Array:
         for j in range(i + 1, classes):
             r[:, i, j], r[:, j, i] = pairs[:, at], 1 - pairs[:, at]
             at += 1
-    if classes == 2:
-        return np.stack([r[:, 0, 1], r[:, 1, 0]], axis=1)
     q = -np.swapaxes(r, 1, 2) * r
     q[:, range(classes), range(classes)] = (r**2).sum(axis=1)
     p = np.full((rows, classes), 1 / classes)
