@@ -267,6 +267,18 @@ def test_too_few_inputs_are_undetermined(tmp_path: Path) -> None:
     assert found["error_ratio_median"].value is None
 
 
+def test_equal_inputs_are_covered_once(tmp_path: Path) -> None:
+    """The reference is computed for one of them; that is all there is to cover."""
+    asked = served_model.questions(40, copies=3)
+    bundle = served_model.write(
+        tmp_path / "bundle", asked=asked, predict=predicting(lambda rows: rows * np.float32(1 + 1e-7))
+    )
+
+    found = measure(bundle)["error_ratio_max"]
+
+    assert (found.coverage, found.facts["rows"]) == (1.0, 40)
+
+
 def test_one_answer_for_everything_is_undetermined(tmp_path: Path) -> None:
     bundle = served_model.write(tmp_path / "bundle", predict=predicting(lambda rows: rows * 0 + 0.2))
 
@@ -315,6 +327,45 @@ def test_a_stored_floor_that_forgives_everything_is_not_believed(kept: Bundle) -
 
     assert found["equivalence"].value == "U"
     assert "times what is measured here" in found["error_ratio_max"].error
+
+
+def test_a_floor_that_forgives_the_bad_inputs_alone_is_not_believed(kept: Bundle) -> None:
+    import pyarrow as pa
+
+    def forgive(table: Any) -> Any:
+        floor = np.array(table["floor"].to_pylist())
+        floor[7] = 1.0
+        return table.set_column(2, "floor", pa.array(floor))
+
+    rewrite(kept, forgive)
+
+    found = measure(kept)["error_ratio_max"]
+    assert found.value is None
+    assert "times what is measured here" in found.error
+
+
+def test_inputs_without_a_finite_floor_are_not_covered(kept: Bundle) -> None:
+    import pyarrow as pa
+
+    def unknown(table: Any) -> Any:
+        floor = np.array(table["floor"].to_pylist())
+        floor[:6] = np.inf
+        return table.set_column(2, "floor", pa.array(floor))
+
+    rewrite(kept, unknown)
+
+    found = measure(kept)["error_ratio_max"]
+    assert found.value is None or found.coverage < 1
+
+
+def test_a_laxer_threshold_does_not_profit_from_a_wide_floor(kept: Bundle) -> None:
+    change_model(kept, DAMAGES["one weight one percent off"])
+    honest = number(measure(kept)["error_ratio_max"])
+    rewrite(kept, scaled_floor(100.0))
+
+    found = measure(kept)
+
+    assert found["error_ratio_max"].value is None or number(found["error_ratio_max"]) >= honest / 2
 
 
 @pytest.mark.parametrize(

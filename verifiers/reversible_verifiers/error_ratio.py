@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from reversible.equivalence.reference import Reference
 from reversible.errors import BundleError, EvaluatorError
 from reversible_verifiers.golden_answers import Floats, Golden
 
-RECHECKED = 4  # rows of a stored reference whose floor is measured again here
+RECHECKED = 4  # rows of a stored reference whose floor is measured again here: those with the widest
 FLOOR_ROOM = 30.0  # between a stored floor and one of fewer evaluations: legitimate ones are up to 11 apart
 _BUDGET = 1 << 32  # bytes of weights read by the second engine for one reference: 47 inputs of a MiniLM
 _MOST = 1024  # inputs, where no reference is stored
@@ -42,7 +43,8 @@ class Measured:
     Attributes:
         standing: The rung.
         source: Of the reference: "original", "port", or "none" where equal bits need none, or "refused".
-        rows: How many inputs have a reference.
+        rows: Of how many inputs R is known.
+        coverage: The share of the distinct inputs of which it is.
         place: The first operator that diverges, or why none is named; "" where nothing is off.
         worst: The rows that are furthest off.
     """
@@ -50,6 +52,7 @@ class Measured:
     standing: Standing
     source: str
     rows: int
+    coverage: float
     place: str
     worst: tuple[int, ...]
 
@@ -81,8 +84,11 @@ def measure(
         ratios = Ratios(np.full(golden.count, np.inf))
     elif found is not None:
         ratios = _ratios(found, golden, reruns)
-        if stored is not None and ratios.within() and (why := _excuse(path, asked, golden, found)):
-            ratios = None
+        room = _room(path, asked, golden, found) if stored is not None else 1.0
+        if room > FLOOR_ROOM and ratios.within():
+            ratios, why = None, f"the stored noise floor is {room:.3g} times what is measured here"
+        elif room > FLOOR_ROOM:
+            ratios = Ratios(ratios.values * room)  # it fails even so; a laxer threshold must not profit from the floor
         digits = golden.recording.significant(golden.outputs)
     elif identical:
         ratios = Ratios(np.zeros(golden.count))
@@ -106,7 +112,8 @@ def measure(
     return Measured(
         standing=standing,
         source=found.source if found is not None else "refused" if refused else "none",
-        rows=found.count if found is not None else golden.count,
+        rows=ratios.decided if ratios is not None else 0,
+        coverage=_coverage(first, found, ratios),
         place=_place(folder, asked, golden, refused=refused) if off else "",
         worst=_worst(found, ratios) if off else (),
     )
@@ -121,19 +128,28 @@ def _own(path: Path, asked: str, golden: Golden) -> tuple[Reference | None, str]
         return None, f"the second engine cannot compute this model: {error.message}"
 
 
-def _excuse(path: Path, asked: str, golden: Golden, stored: Reference) -> str:
-    """A stored floor that is far too wide would forgive everything: why it is not believed, or nothing."""
-    some = reference.only(stored, _spread(np.arange(stored.count), RECHECKED))
+def _room(path: Path, asked: str, golden: Golden, stored: Reference) -> float:
+    """How many times wider than measured here a stored floor is: one that is far too wide would forgive everything.
+
+    Looked at on the inputs with the widest floors, in units of their answers: there an excuse would be.
+    """
+    wide = stored.floor / np.maximum(_size(stored.answers), np.finfo(np.float64).tiny)
+    some = reference.only(stored, np.sort(np.argsort(-wide, kind="stable")[:RECHECKED]))
     feeds = {asked: golden.inputs[some.rows]}
     try:
-        here = reference.of_port(path, feeds, runs=1, settings=(runtime.USUAL,)).floor
+        here = reference.of_port(path, feeds, runs=1, settings=(runtime.USUAL,))
+        floor, size = here.floor, _size(here.answers)
     except EvaluatorError:  # without a second engine: what the runtime's own settings differ by
         settings = [runtime.ask(runtime.session(path, one), feeds, batch=one.batch) for one in runtime.LEGITIMATE]
-        here = noise_floor(settings[0].astype(np.float64), settings[1:])
-    room = float(np.median(some.floor / here))
-    if room > FLOOR_ROOM:
-        return f"the stored noise floor is {room:.3g} times what is measured here"
-    return ""
+        floor, size = noise_floor(settings[0].astype(np.float64), settings[1:]), _size(settings[0])
+    room = (some.floor / np.maximum(_size(some.answers), np.finfo(np.float64).tiny)) * size / floor
+    return float(np.nan_to_num(room, nan=1.0, posinf=np.finfo(np.float64).max).max())
+
+
+def _size(answers: NDArray[Any]) -> NDArray[np.float64]:
+    """The root mean square of each row's answers; NaN for one that is not finite."""
+    flat = answers.reshape(len(answers), -1).astype(np.float64)
+    return np.asarray(np.sqrt(np.mean(flat * flat, axis=1)))
 
 
 def _ratios(found: Reference, golden: Golden, reruns: Sequence[Answers]) -> Ratios:
@@ -179,6 +195,13 @@ def _place(folder: Path, asked: str, golden: Golden, *, refused: bool) -> str:
     if found is None:
         return "the file computes what it computed when it left: the difference was there before"
     return f"first off at {found.place} ({found.error:.3g})"
+
+
+def _coverage(first: NDArray[np.bool_], found: Reference | None, ratios: Ratios | None) -> float:
+    if ratios is None:
+        return 0.0
+    rows = found.rows if found is not None else np.arange(len(first))
+    return float(first[rows[~np.isnan(ratios.values)]].sum() / first.sum())
 
 
 def _worst(found: Reference | None, ratios: Ratios | None) -> tuple[int, ...]:

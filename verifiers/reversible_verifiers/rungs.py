@@ -38,13 +38,14 @@ def findings(asset: Asset, golden: Golden, measured: Measured, files: tuple[str,
     """The two numbers that decide N, without a value and with the reason where nothing can be said; and the rung."""
     standing, ratios = measured.standing, measured.standing.seen.ratios
     places = _places(golden, measured)
-    coverage = measured.rows / golden.count
     values: dict[str, float | None] = {"model.error_ratio_median": None, "model.error_ratio_max": None}
     if standing.rung is not Rung.UNDETERMINED and ratios is not None:
         values = {"model.error_ratio_median": ratios.median, "model.error_ratio_max": ratios.largest}
     for metric, value in values.items():
         if value is None:
-            yield Finding(metric, asset.id, None, unit=UNITS[metric], error=standing.reason, files=files)
+            yield Finding(
+                metric, asset.id, None, unit=UNITS[metric], error=standing.reason or standing.seen.why, files=files
+            )
             continue
         yield Finding(
             metric,
@@ -55,7 +56,7 @@ def findings(asset: Asset, golden: Golden, measured: Measured, files: tuple[str,
             facts={"rows": measured.rows, "total": golden.count},
             places=places if metric == "model.error_ratio_max" else (),
             files=files,
-            coverage=coverage,
+            coverage=measured.coverage,
         )
     seen = standing.seen
     yield Finding(
@@ -70,7 +71,7 @@ def findings(asset: Asset, golden: Golden, measured: Measured, files: tuple[str,
         },
         places=places,
         files=files,
-        coverage=coverage,
+        coverage=measured.coverage,
     )  # fmt: skip
 
 
