@@ -151,6 +151,22 @@ def test_a_model_that_only_takes_the_vendor_s_batch_size_is_not_the_same_model(b
     assert "in batches of" in str(measure(bundle)["max_abs_diff"].facts["why"])
 
 
+def in_double(model: onnx.ModelProto) -> None:
+    """The same graph, which takes its input as float64: what a pipeline of float64 does."""
+    given = model.graph.input[0]
+    cast = onnx.helper.make_node("Cast", [given.name], ["narrow"], to=onnx.TensorProto.FLOAT)
+    for node in model.graph.node:
+        node.input[:] = ["narrow" if name == given.name else name for name in node.input]
+    model.graph.node.insert(0, cast)
+    given.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+
+
+def test_a_model_that_takes_float64_is_asked_with_the_same_numbers(bundle: Bundle) -> None:
+    change_model(bundle, in_double)
+
+    assert number(measure(bundle)["max_abs_diff"]) <= TOLERANCE
+
+
 def test_swapped_labels_change_the_decisions_though_every_number_is_right(bundle: Bundle) -> None:
     def swap(document: dict[str, Any]) -> None:
         document["labels"][0], document["labels"][1] = document["labels"][1], document["labels"][0]
