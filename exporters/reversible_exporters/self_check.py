@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from reversible.equivalence.floor import RUNS, noise_floor, rms_error
+from reversible.equivalence.floor import RUNS, noise_floor, rms_error, ulp
 from reversible.equivalence.ratio import LARGEST, MEDIAN, Ratios, error_ratio
 from reversible.errors import EvaluatorError, SourceError
 from reversible.evaluator import Evaluator
@@ -203,17 +203,17 @@ def _trust(
     probe: Probe, plain: Sequence[Any], random: Sequence[Any], reference: Any, counts: NDArray[np.bool_] | None
 ) -> None:
     """The original must repeat itself, and its float64 must be the same function: else the floor hides everything."""
+    again = error_ratio(plain[-1], np.asarray(plain[0], np.float64), ulp(plain[0], counts), mask=counts)
+    if again.decided and again.largest > LARGEST:  # in units of the last bit: randomness would widen every other floor
+        raise SourceError(f"the original gives different answers to the same question, on {_where(probe)}")
     rounding = noise_floor(reference, [], random, mask=counts)
     for one in plain:
         own = error_ratio(one, reference, rounding, mask=counts)
         if own.largest > _STRAY:
             raise SourceError(
-                f"the original cannot be judged: its float32 is {own.largest:.3g} times further from its float64 than"
-                f" rounding explains, on {_where(probe)}"
+                f"the original cannot be judged: its answer is {own.largest:.3g} times further from its own in float64"
+                f" than the rounding of float32 explains, on {_where(probe)}"
             )
-    again = error_ratio(plain[-1], plain[0], rounding, mask=counts)
-    if again.largest > LARGEST:
-        raise SourceError(f"the original gives different answers to the same question, on {_where(probe)}")
 
 
 def _session(target: Path, *, optimised: bool = True) -> Any:

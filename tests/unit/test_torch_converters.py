@@ -337,3 +337,21 @@ def test_an_example_beside_the_model_says_what_it_takes(tmp_path: Path) -> None:
     described = TorchConverter().convert(tmp_path / "model.pt", tmp_path / "model.onnx")
 
     assert [one["shape"] for one in described["inputs"]] == [["batch", 9, 5], ["batch"]]
+
+
+class Dice(nn.Module):  # type: ignore[misc]
+    """Drops numbers also when it is used: its answers are drawn, and so would every noise floor be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(nn.functional.dropout(x, 0.5, True))
+
+
+def test_a_model_that_throws_dice_is_not_judged(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(seeded(Dice)), str(tmp_path / "model.pt"))
+
+    with pytest.raises(SourceError, match="different answers to the same question"):
+        TorchConverter().convert(tmp_path / "model.pt", tmp_path / "model.onnx")
