@@ -97,6 +97,16 @@ def test_roundings_are_those_of_float32_and_repeat_themselves() -> None:
     assert noise("ids", np.arange(3)).tolist() == [0, 1, 2]
 
 
+def test_a_single_whole_number_is_structure_and_stays() -> None:
+    """x to the power of 2.0000001 is NaN for every negative x: Llama's normalisation squares so."""
+    noise = floor.Roundings(1)
+
+    assert noise("two", np.array(2.0)) == 2.0
+    assert noise("sixteen", np.array([16.0])) == 16.0
+    assert noise("half", np.array(0.5)) != 0.5
+    assert (noise("pair", np.array([2.0, 2.0])) != 2.0).any()
+
+
 def test_a_large_array_is_rounded_all_over() -> None:
     array = np.ones(3_000_001)
 

@@ -115,6 +115,8 @@ class Roundings:
         """The array with its roundings, float64."""
         if array.dtype.kind != "f" or not array.size:
             return array
+        if array.size == 1 and float(array.flat[0]).is_integer():
+            return array  # the exponent of a square, a divisor of 16: structure that no arithmetic rounds
         start = int(self._draw.integers(_POOL // 2))
         few = array.size <= _POOL - start
         factors = self._pool[start : start + array.size] if few else np.resize(self._pool[start:], array.size)
