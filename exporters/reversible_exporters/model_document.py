@@ -19,7 +19,8 @@ _LICENCES = ("LICENSE", "LICENCE", "LICENSE.txt", "LICENCE.txt", "LICENSE.md", "
 # What a converter says beside, where it applies: how the vendor stored the model, what ran, what did not become graph.
 _SAID = (
     "form", "architecture", "weights_dtype", "unused_weights", "vendor_code", "state", "constants", "pooling",
-    "refused_attempts", "left_out", "parameters", "processing", "notes",
+    "refused_attempts", "left_out", "parameters", "processing", "notes", "classes", "columns", "categories",
+    "missing_text",
 )  # fmt: skip
 _LIMIT = 1 << 24  # bytes of a card
 
