@@ -69,7 +69,11 @@ def _convert(source: Path, target: Path) -> dict[str, Any]:
 
     attempts = [torch_export.dynamo(noted, "torch.onnx dynamo, of the calls that the interpreter made")]
     if not state and all(one is None for one in fixed):
-        attempts.insert(0, torch_export.legacy(net, inputs))
+        whole = len(needed) == len(parameters)
+        asked_with = _NEEDED.get(len(needed))
+        if whole or asked_with is not None:
+            script = net if asked_with is None or whole else torch.jit.script(asked_with(net).eval())
+            attempts.insert(0, torch_export.legacy(script, inputs))
     outputs = [*step.outputs(net, arguments), *(name.strip("_") + "_out" for name in state)]
     described = torch_export.first_that_holds(attempts, original, inputs, target, outputs=outputs)
     constants = {name: value for name, value in zip(needed, fixed, strict=True) if value is not None}
@@ -84,6 +88,34 @@ def _convert(source: Path, target: Path) -> dict[str, Any]:
         "left_out": [f"{one.name} at other values than its default" for one in parameters if not one.needed]
         + [f"{name} at other values than {value}" for name, value in constants.items()],
     }
+
+
+class _One(torch.nn.Module):  # type: ignore[misc]
+    """A script asked with its first input alone, for the exporter that wants a value for every parameter."""
+
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, a: torch.Tensor):  # type: ignore[no-untyped-def]
+        return self.net(a)
+
+
+class _Two(_One):
+    """With two."""
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor):  # type: ignore[no-untyped-def, override]
+        return self.net(a, b)
+
+
+class _Three(_One):
+    """With three."""
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor, c: torch.Tensor):  # type: ignore[no-untyped-def, override]
+        return self.net(a, b, c)
+
+
+_NEEDED: dict[int, type[_One]] = {1: _One, 2: _Two, 3: _Three}
 
 
 class _Step:
