@@ -140,6 +140,8 @@ def _saved_model(source: Path, target: Path) -> tuple[Ask, list[Any], str]:
 def _as_in_tensorflow_1(source: Path) -> tuple[Any, list[str], list[str]]:
     """The frozen graph of the serving signature, and the names of its inputs and outputs."""
     import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_from_session_graph
+    from tf2onnx import tf_loader
 
     v1 = tf.compat.v1
     with v1.Graph().as_default(), v1.Session() as session:
@@ -148,7 +150,10 @@ def _as_in_tensorflow_1(source: Path) -> tuple[Any, list[str], list[str]]:
         given = [one.name for _, one in sorted(signature.inputs.items())]
         asked = [one.name for _, one in sorted(signature.outputs.items())]
         nodes = [name.partition(":")[0] for name in asked]
-        graph = v1.graph_util.convert_variables_to_constants(session, session.graph_def, nodes)
+        if any(node.op in ("Variable", "VariableV2") for node in session.graph_def.node):  # before resources
+            return v1.graph_util.convert_variables_to_constants(session, session.graph_def, nodes), given, asked
+        frozen = convert_variables_to_constants_from_session_graph(session, session.graph_def, nodes)
+        graph = tf_loader.tf_optimize(given, asked, frozen)  # functions inside it are written out
     return graph, given, asked
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from reversible.errors import SourceError
 from reversible_exporters import conversion, environments
+from reversible_exporters.tensorflow_onnx import TensorFlowConverter
 
 pytestmark = pytest.mark.slow
 
@@ -200,6 +201,35 @@ def test_tensorflow_answers_the_same_behind_the_fence(kind: str, tmp_path: Path)
     assert np.abs(answers(tmp_path, asked) - said).max() < 1e-6
     assert done.executed_vendor_code
     assert done.described["domains"] == ["ai.onnx"]
+
+
+OLD = """
+import sys, json
+from pathlib import Path
+import tensorflow as tf
+def refuse(*_, **__):
+    raise ValueError("an optimizer's slots do not load")
+tf.saved_model.load = refuse
+from reversible_exporters.tensorflow_onnx import TensorFlowConverter
+folder = Path(sys.argv[1])
+print(json.dumps(TensorFlowConverter().convert(folder / "saved", folder / "model.onnx")["exporter"]))
+"""
+
+
+@pytest.mark.parametrize("kind", ["saved", "saved as in 2018"])
+def test_what_today_s_loader_refuses_is_opened_as_tensorflow_1_did(kind: str, tmp_path: Path) -> None:
+    asked, said = made("tensorflow", KERAS, kind, tmp_path)
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    python, _, variables = environments.interpreter(TensorFlowConverter(), packages)
+
+    done = subprocess.run(
+        [python, "-c", OLD, str(tmp_path)], capture_output=True, text=True, check=False,
+        env={**variables, "HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": "-1"},
+    )  # fmt: skip
+
+    assert "TensorFlow 1 loader" in done.stdout, done.stderr[-2000:]
+    assert np.abs(answers(tmp_path, asked) - said).max() < 1e-6
 
 
 def test_tflite_stays_as_it_is_and_that_is_said(tmp_path: Path) -> None:
