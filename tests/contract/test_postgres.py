@@ -1016,12 +1016,16 @@ def test_a_later_run_takes_over_what_is_unchanged_since(
 def test_a_damaged_earlier_bundle_is_not_taken_over(server: PostgresServer, wide: str, tmp_path: Path) -> None:
     source = exporter(server, **RANGES)
     asset = next(one for one in source.discover() if one.name == wide)
+    source.close()
     earlier = resumed(server, tmp_path / "earlier", asset)
     part = earlier.parts(asset, "part-?????.parquet")[2]
     part.write_bytes(part.read_bytes()[:-1] + b"?")
-    with BundleWriter(tmp_path / "later", since=earlier) as writer, pytest.raises(BundleError, match="part-00002"):
-        source.export(asset, writer)
-    source.close()
+    source = exporter(server, **RANGES)  # a later snapshot than the earlier run's: with an older one nothing stands
+    try:
+        with BundleWriter(tmp_path / "later", since=earlier) as writer, pytest.raises(BundleError, match="part-00002"):
+            source.export(asset, writer)
+    finally:
+        source.close()
 
 
 def test_a_strong_witness_proves_the_rows_and_sees_damage(server: PostgresServer, wide: str, tmp_path: Path) -> None:
