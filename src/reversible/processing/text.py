@@ -64,8 +64,9 @@ class Tokenizer:
         """The token that fills; where none is declared, the one that the file fills with, or the first of all."""
         token = declared.get("content") if isinstance(declared, dict) else declared
         before = self._tokenizer.padding
-        if isinstance(token, str) and self._tokenizer.token_to_id(token) is not None:
-            return token, int(self._tokenizer.token_to_id(token))
+        number = self._tokenizer.token_to_id(token) if isinstance(token, str) else None
+        if number is not None:
+            return str(token), int(number)
         if before is not None:
             return str(before["pad_token"]), int(before["pad_id"])
         return str(self._tokenizer.id_to_token(0)), 0
