@@ -9,6 +9,7 @@ import type_table
 from round_trip import Database, exported, restored, wrong
 
 from postgres_versions import MAJORS, ServerOf
+from reversible_exporters import postgres_loops
 
 
 def tortured(database: Database, major: int) -> list[type_table.Type]:
@@ -37,8 +38,16 @@ def texts(database: Database) -> dict[str, bytes]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("major", MAJORS)
-def test_every_value_of_every_type_comes_back(postgres_of: ServerOf, major: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("major", "compiled"), [*((major, False) for major in MAJORS), (min(MAJORS), True), (max(MAJORS), True)]
+)
+def test_every_value_of_every_type_comes_back(
+    postgres_of: ServerOf, major: int, compiled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if compiled:  # the loops that large tables are read with
+        for limit in ("_WORTH_LOADING", "_WORTH_COMPILING"):
+            monkeypatch.setattr(postgres_loops, limit, 0)
+        assert postgres_loops.loops(0) is not None
     source, target = Database(postgres_of(major)), Database(postgres_of(major))
     types = tortured(source, major)
 
