@@ -13,8 +13,8 @@ _COLUMNS = 5  # measures side by side: more do not fit a printed page
 _FIRST = (
     "data.rows_missing", "data.rows_extra", "data.cells_different", "data.schema_drift_undeclared",
     "data.objects_hash_mismatch", "data.metadata_classes_missing", "format.two_readers_ok_pct",
-    "model.inputs_compared", "model.agreement_lb95", "model.max_abs_diff", "model.network_calls_to_source",
-    "model.artifacts_missing",
+    "model.inputs_compared", "model.agreement_lb95", "model.equivalence", "model.error_ratio_max",
+    "model.error_ratio_median", "model.max_abs_diff", "model.network_calls_to_source", "model.artifacts_missing",
 )  # fmt: skip
 
 
