@@ -30,6 +30,43 @@ def path(tmp_path: Path) -> Path:
 # --- black box ---------------------------------------------------------------------------------------------------
 
 
+def numbered_leaves(path: Path, table: list[float]) -> Path:
+    """As our exporters write trees: the number of the leaf, cast to a whole one, and what it says from a table."""
+    tree = helper.make_node(
+        "TreeEnsembleRegressor", ["x"], ["leaf"], domain="ai.onnx.ml", n_targets=1,
+        nodes_treeids=[0] * 5, nodes_nodeids=list(range(5)), nodes_featureids=[0, 1, 0, 0, 0],
+        nodes_values=[0.0, 0.5, 0.0, 0.0, 0.0], nodes_modes=["BRANCH_LEQ", "BRANCH_LEQ", "LEAF", "LEAF", "LEAF"],
+        nodes_truenodeids=[1, 2, 0, 0, 0], nodes_falsenodeids=[4, 3, 0, 0, 0],
+        target_treeids=[0] * 3, target_nodeids=[2, 3, 4], target_ids=[0] * 3, target_weights=[1.0, 2.0, 3.0],
+    )  # fmt: skip
+    graph = helper.make_graph(
+        [
+            tree,
+            helper.make_node("Cast", ["leaf"], ["whole"], to=onnx.TensorProto.INT64),
+            helper.make_node("Gather", ["table", "whole"], ["answer"]),
+        ],
+        "forest",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 2])],
+        [helper.make_tensor_value_info("answer", onnx.TensorProto.FLOAT, ["n", 1])],
+        [numpy_helper.from_array(np.array(table, np.float32), "table")],
+    )
+    versions = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
+    onnx.save(helper.make_model(graph, opset_imports=versions, ir_version=10), str(path))
+    return path
+
+
+def test_drawn_roundings_send_no_row_to_another_leaf(tmp_path: Path) -> None:
+    """A floor as wide as the distance between two leaves would forgive every fault of a forest."""
+    feeds = {"x": np.random.default_rng(1).normal(0, 1, (40, 2)).astype(np.float32)}
+    good = reference.of_port(numbered_leaves(tmp_path / "good.onnx", [0.0, 0.3, 0.7, 0.1]), feeds)
+    bad = reference.of_port(numbered_leaves(tmp_path / "bad.onnx", [0.0, 0.3, 0.70001, 0.1]), feeds)
+    recorded = runtime.ask(runtime.session(tmp_path / "good.onnx"), feeds)
+
+    assert good.floor.max() < 1e-6
+    assert error_ratio(recorded, good.answers, good.floor).within()
+    assert not error_ratio(recorded, bad.answers, bad.floor).within()
+
+
 def test_the_reference_does_not_depend_on_the_batches_it_was_computed_in(path: Path) -> None:
     whole = reference.of_port(path, {"pixels": INPUTS}, batch=60)
     pieces = reference.of_port(path, {"pixels": INPUTS}, batch=7)

@@ -122,6 +122,34 @@ def test_a_fold_with_one_weight_off_is_no_fold() -> None:
     assert one(traced(tensors), "conv.weight").fate is not Fate.IDENTICAL
 
 
+@pytest.mark.parametrize(("kind", "gates"), [("LSTM", "iofc"), ("GRU", "zrh")])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_recurrent_weights_are_found_with_their_gates_in_onnx_s_order(
+    kind: str, gates: str, bidirectional: bool
+) -> None:
+    torch = pytest.importorskip("torch")
+    layer = getattr(torch.nn, kind)(5, 4, bidirectional=bidirectional)
+    mine = {name: value.detach().numpy() for name, value in layer.named_parameters()}
+    theirs = ("ifco" if kind == "LSTM" else "rzh").index
+
+    def ordered(name: str) -> Any:
+        parts = np.split(mine[name], len(gates))
+        return np.concatenate([parts[theirs(gate)] for gate in gates])
+
+    sides = ("", "_reverse") if bidirectional else ("",)
+    port = {
+        "W": np.stack([ordered(f"weight_ih_l0{side}") for side in sides]),
+        "R": np.stack([ordered(f"weight_hh_l0{side}") for side in sides]),
+        "B": np.stack([np.concatenate([ordered(f"bias_{one}_l0{side}") for one in ("ih", "hh")]) for side in sides]),
+    }
+    signatures = [sign(name, array) for name, array in mine.items()]
+
+    assert len(account(signatures, port, mine).of(Fate.IDENTICAL)) == len(mine)
+    port["R"][-1, 6, 1] *= np.float32(1.001)
+    off = account(signatures, port, mine)
+    assert [line.name for line in off.traced if line.fate is not Fate.IDENTICAL] == [f"weight_hh_l0{sides[-1]}"]
+
+
 def zero_row(array: Any) -> Any:
     array[2024] = 0
     return array

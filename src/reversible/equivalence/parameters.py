@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reversible.equivalence.folds import normalisations
-from reversible.equivalence.signatures import SMALL, Arrays, Signature, as_bytes, chunks_of, digest_of, versions
+from reversible.equivalence.signatures import SMALL, Arrays, Signature, as_bytes, chunks_of, digest_of, gated, versions
 
 _ALIKE = 0.5  # the least share of equal numbers by which an altered parameter is known again
 _TRIES = 64  # pieces of a tensor that are no parameter, before it is given up
@@ -89,6 +89,10 @@ class _Search:
                 digest = digest_of(version)
                 if digest in wanted:
                     self._found.setdefault(digest, (name, how))
+            for part in gated(array) if array.dtype.kind == "f" else ():
+                digest = digest_of(as_bytes(part))
+                if digest in wanted:
+                    self._found.setdefault(digest, (name, "its gates in ONNX's order"))
         self._pieces()
         self._used = {name for name, _ in self._found.values()}
 

@@ -105,6 +105,32 @@ def versions(array: NDArray[Any], sizes: set[int] | None) -> Iterator[tuple[str,
             yield "transposed", as_bytes(squeezed.transpose(order))
 
 
+_GATES = ((0, 2, 3, 1), (1, 0, 2))  # where torch's i, f, g, o stand in ONNX's i, o, f, c; r, z, n in z, r, h
+
+
+def gated(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """What torch's LSTM and GRU call parameters, from the tensors that ONNX's take.
+
+    Args:
+        array: W or R, shape (directions, gates x hidden, ...), or B, (directions, 2 x gates x hidden).
+
+    Returns:
+        Each direction (and each of its two biases) with the gates in torch's order, as if it were an LSTM's and as if
+        it were a GRU's; nothing for an array of another shape.
+
+    Source:
+        The ONNX operators LSTM (iofc) and GRU (zrh); torch.nn.LSTM (ifgo) and GRU (rzn).
+    """
+    if array.ndim not in (2, 3) or array.shape[0] not in (1, 2):
+        return
+    biases = 2 if array.ndim == 2 else 1
+    for order in _GATES:
+        if array.shape[1] and array.shape[1] % (biases * len(order)) == 0:
+            for part in (half for direction in array for half in np.split(direction, biases)):
+                gates = np.split(part, len(order))
+                yield np.concatenate([gates[at] for at in order])
+
+
 def _half(array: NDArray[Any]) -> NDArray[Any]:
     with np.errstate(over="ignore"):
         return array.astype(np.float16)

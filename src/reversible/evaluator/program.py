@@ -158,7 +158,8 @@ def _steady(steps: tuple[Step, ...], given: frozenset[str], outputs: Sequence[st
     for one in (*names, *given):
         if uses.get(one) and size(one):
             sizes.add(one)
-    moved = {one for step in steps if step.kernel.moves for one in step.node.outputs}
+    # the number of a leaf, cast to a whole one, is a code too: rounded off it would name another leaf
+    moved = {one for step in steps if step.kernel.moves or step.node.op_type in _CODES for one in step.node.outputs}
     for one in (*names, *given):
         if uses.get(one) and (one in given or one in moved) and code(one):
             steady.add(one)
