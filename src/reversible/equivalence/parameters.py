@@ -19,6 +19,7 @@ from reversible.equivalence.folds import normalisations
 from reversible.equivalence.signatures import SMALL, Arrays, Signature, as_bytes, chunks_of, digest_of, gated, versions
 
 _ALIKE = 0.5  # the least share of equal numbers by which an altered parameter is known again
+_GATES = "its gates in ONNX's order"
 _TRIES = 64  # pieces of a tensor that are no parameter, before it is given up
 
 
@@ -92,9 +93,14 @@ class _Search:
             for part in gated(array) if array.dtype.kind == "f" else ():
                 digest = digest_of(as_bytes(part))
                 if digest in wanted:
-                    self._found.setdefault(digest, (name, "its gates in ONNX's order"))
+                    self._found.setdefault(digest, (name, _GATES))
         self._pieces()
         self._used = {name for name, _ in self._found.values()}
+        recurrent = {name for name, how in self._found.values() if how == _GATES}
+        self._gates = [  # of the other direction, the other bias: what is no parameter may be an altered one
+            (name, part) for name in sorted(recurrent) for part in gated(tensors[name])
+            if digest_of(as_bytes(part)) not in self._found
+        ]  # fmt: skip
 
     def trace(self, one: Signature) -> Traced:
         def as_(fate: Fate, where: str = "", how: str = "") -> Traced:
@@ -182,10 +188,9 @@ class _Search:
     def _altered(self, one: Signature) -> tuple[str, str] | None:
         """The tensor that it became: of its size, and nearly all of it the same, or of its name, or as large."""
         near: list[tuple[float, str, str]] = []
-        for name, array in self._tensors.items():
+        unused = ((name, array) for name, array in self._tensors.items() if name not in self._used)
+        for name, array in itertools.chain(unused, self._gates):
             if array.size != one.size or array.dtype.kind != np.dtype(one.dtype).kind:
-                continue
-            if name in self._used:
                 continue
             same, changed = self._likeness(one, array)
             named = _same_name(one.name, name)
