@@ -412,7 +412,8 @@ def settle(catalogue: Catalogue, planned: frozenset[Planned], findings: Iterable
     """Every catalogue criterion whose metric was planned, held against the findings: `reversible verify`.
 
     No plan, so the catalogue's own thresholds, and no verdict: each row is {"clauses", "metric", "op", "threshold",
-    "value", "unit", "coverage", "status", "asset", "assets" (how many), "places", "reason"}.
+    "value", "unit", "coverage", "status", "required" (by any of the clauses), "asset", "assets" (how many), "places",
+    "reason"}.
 
     Raises:
         EvidenceError: a finding was not planned, or a planned check has two.
@@ -432,9 +433,13 @@ def settle(catalogue: Catalogue, planned: frozenset[Planned], findings: Iterable
             key = (check.metric, check.op, check.value, check.value_from)
             if key in rows:
                 rows[key]["clauses"].append(clause.id)
+                rows[key]["required"] |= criterion.required
                 continue
             answer = measurements.answer(criterion).to_json()
             kept = ("metric", "op", "threshold", "value", "unit", "coverage", "status", "asset", "places", "reason")
             count = sum(metric == check.metric for metric, _ in planned)
-            rows[key] = {"clauses": [clause.id], "assets": count, **{name: answer[name] for name in kept}}
+            rows[key] = {
+                "clauses": [clause.id], "assets": count, "required": criterion.required,
+                **{name: answer[name] for name in kept},
+            }  # fmt: skip
     return list(rows.values())

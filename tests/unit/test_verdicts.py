@@ -827,3 +827,23 @@ def test_a_bad_mismatch_rate_counts_though_nothing_says_that_it_was_sampled() ->
     case.set("data.mismatch_rate_ub95", 0.5)
 
     assert case.verdict().verdict is Verdict.FAILED
+
+
+def test_a_check_that_no_clause_requires_leaves_no_bundle_inconclusive() -> None:
+    from reversible.cli.verify import status_of
+
+    model = "models:model:digits"
+    planned = frozenset({("model.parameters_altered", model), ("model.error_ratio_max", model)})
+    silent = Finding("model.parameters_altered", model, None, unit="count", error="they were not recorded")
+    good, bad = (Finding("model.error_ratio_max", model, value, unit="ratio") for value in (4.0, 400.0))
+    lost = Finding("model.parameters_altered", model, 2, unit="count")
+
+    def status(*findings: Finding) -> int:
+        return status_of(settle(CATALOGUE, planned, findings), refused=False)
+
+    assert status(silent, good) == 0
+    assert status(silent, bad) == 1
+    assert status(lost, good) == 1  # whoever measured it and missed it fails
+    unanswered = Finding("model.error_ratio_max", model, None, unit="ratio", error="no reference")
+    assert status(lost, unanswered) == 1
+    assert status(silent, unanswered) == 3

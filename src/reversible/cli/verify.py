@@ -15,10 +15,12 @@ _HEADS = {
 _WORDS = {
     "fr": {
         "met": "tient", "missed": "NE TIENT PAS", "unanswered": "SANS RÉPONSE", "refused": "REFUSÉ PAR LA SOURCE",
+        "optional": "sans réponse, et aucune n'est exigée",
         "part": "TIENT EN PARTIE, sur {percent} % du périmètre",
     },
     "en": {
         "met": "holds", "missed": "DOES NOT HOLD", "unanswered": "NO ANSWER", "refused": "REFUSED BY THE SOURCE",
+        "optional": "no answer, and none is required",
         "part": "HOLDS IN PART, on {percent} % of the scope",
     },
 }  # fmt: skip
@@ -31,9 +33,9 @@ Examples:
   reversible verify run-1/bundle --json | jq '.criteria[] | select(.status != "met")'
 
 \b
-Exit status: 0 every criterion that the bundle can settle holds; 1 one does not; 3 one has no answer or holds on a part
-of the scope (a sample), an asset was refused by the source, or the bundle is empty; 5 the bundle is altered, incomplete
-or unreadable.""",
+Exit status: 0 every criterion that the bundle can settle holds; 1 one does not; 3 a required one has no answer, or one
+holds on a part of the scope (a sample), an asset was refused by the source, or the bundle is empty; 5 the bundle is
+altered, incomplete or unreadable.""",
 )
 @click.argument("bundle", type=click.Path(path_type=Path, readable=False))
 @json_option
@@ -60,10 +62,15 @@ def verify(bundle: Path, as_json: bool, lang: str) -> int:
         for asset, error in refused.items():
             click.echo(f"{_WORDS[lang]['refused']}  {asset}: {error}")
         click.echo(f"\n{rerun.isolation['fence']}  {rerun.level}  sha256:{opened.digest}")
-    statuses = {row["status"] for row in criteria}
-    if "missed" in statuses:
+    return status_of(criteria, refused=bool(refused))
+
+
+def status_of(criteria: Sequence[Mapping[str, Any]], *, refused: bool) -> int:
+    """1: one does not hold. 3: a required one has no answer, one holds on a part only, or something was refused."""
+    if any(row["status"] == "missed" for row in criteria):
         return 1
-    return 3 if "unanswered" in statuses or any(map(_in_part, criteria)) or refused or not criteria else 0
+    open_ = any(row["status"] == "unanswered" and row["required"] for row in criteria)
+    return 3 if open_ or any(map(_in_part, criteria)) or refused or not criteria else 0
 
 
 def _in_part(row: Mapping[str, Any]) -> bool:
@@ -95,7 +102,8 @@ def _print(criteria: Sequence[Mapping[str, Any]], lang: str) -> None:
             "-" if row["value"] is None else f"{row['value']:.6g}" if isinstance(row["value"], float) else row["value"]
         )
         threshold = f"{row['op']} {row['threshold']}"
-        said = _WORDS[lang]["part" if _in_part(row) else row["status"]].format(percent=f"{100 * row['coverage']:.3g}")
+        kind = "optional" if row["status"] == "unanswered" and not row["required"] else row["status"]
+        said = _WORDS[lang]["part" if _in_part(row) else kind].format(percent=f"{100 * row['coverage']:.3g}")
         click.echo(f"{row['metric']:<36} {row['assets']:>7} {worst!s:>14} {threshold:>14}  {said}")
         for place in row["places"]:
             click.echo(f"    {place}")
