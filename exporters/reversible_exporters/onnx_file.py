@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reversible.equivalence import runtime
+from reversible.errors import SourceError
+
 if TYPE_CHECKING:
     import onnx
 
@@ -35,6 +38,21 @@ def describe(target: Path) -> dict[str, Any]:
         "inputs": [_value(value) for value in model.graph.input],
         "outputs": [_value(value) for value in model.graph.output],
     }
+
+
+def opened(target: Path, *, optimised: bool = True) -> Any:
+    """The file in onnxruntime, on one thread.
+
+    Raises:
+        SourceError: the checker or the runtime refuses it.
+    """
+    import onnx
+
+    try:
+        onnx.checker.check_model(str(target), full_check=True)
+        return runtime.session(target, runtime.Setting(optimised=optimised))
+    except Exception as error:  # the checker's own exceptions derive from Exception alone
+        raise SourceError(f"the converted model is not valid ONNX: {runtime.first_line(error)}") from error
 
 
 def _value(value: "onnx.ValueInfoProto") -> dict[str, Any]:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reversible import onnx_graph
+from reversible.equivalence.runtime import first_line
 from reversible.errors import BundleError, SourceError
 from reversible_exporters import onnx_file
-from reversible_exporters import tabular_model_check as check
-from reversible_verifiers import onnx_graph
 
 if TYPE_CHECKING:
     import onnx
@@ -52,7 +52,7 @@ class OnnxConverter:
         try:
             model = onnx.load(str(source))
         except (OSError, ValueError, onnx.checker.ValidationError) as error:
-            raise SourceError(f"{source.name} is not a whole ONNX file: {_line(error)}") from error
+            raise SourceError(f"{source.name} is not a whole ONNX file: {first_line(error)}") from error
         if seen.foreign:
             _refuse_unknown(model, source.name)
         probes = _Probes(source)
@@ -87,7 +87,7 @@ class _Probes:
         try:
             return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own exceptions derive from Exception alone
-            raise SourceError(f"{self._source.name} does not load: {_line(error)}") from error
+            raise SourceError(f"{self._source.name} does not load: {first_line(error)}") from error
 
     def ranks(self, model: "onnx.ModelProto", names: Sequence[str]) -> dict[str, int]:
         """How many dimensions these values have, seen in one run."""
@@ -107,14 +107,16 @@ class _Probes:
         Raises:
             SourceError: it does not load, or answers something else.
         """
-        session, worst, asked = check.load(target), 0.0, 0
+        session, worst, asked = onnx_file.opened(target), 0.0, 0
         for fed in self.fed:
             try:
                 expected = self.session.run(None, fed)
             except Exception as error:  # onnxruntime's own exceptions derive from Exception alone
                 if asked:
                     continue  # a file made for one batch size
-                raise SourceError(f"{self._source.name} refuses inputs of its own signature: {_line(error)}") from error
+                raise SourceError(
+                    f"{self._source.name} refuses inputs of its own signature: {first_line(error)}"
+                ) from error
             for mine, theirs in zip(session.run(None, fed), expected, strict=True):
                 worst = max(worst, _off(mine, theirs))
             asked += 1
@@ -161,7 +163,7 @@ def _in_reach(model: "onnx.ModelProto", name: str) -> list[str]:
     try:
         model.CopyFrom(version_converter.convert_version(model, _GOAL))
     except Exception as error:  # the converter raises RuntimeError and its own kinds
-        raise SourceError(f"{name}: operator set {entry.version} cannot become {_GOAL}: {_line(error)}") from error
+        raise SourceError(f"{name}: operator set {entry.version} cannot become {_GOAL}: {first_line(error)}") from error
     return [f"operator set {entry.version} converted to {_GOAL}"]
 
 
@@ -302,7 +304,3 @@ def _quick_gelu(node: "onnx.NodeProto", name: str, _: dict[str, int]) -> Nodes:
 _FUSED: dict[str, Callable[["onnx.NodeProto", str, dict[str, int]], Nodes]] = {
     "BiasGelu": _gelu, "FastGelu": _fast_gelu, "FusedMatMul": _matmul, "Gelu": _gelu, "QuickGelu": _quick_gelu,
 }  # fmt: skip
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

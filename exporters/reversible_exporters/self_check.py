@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from reversible.equivalence.floor import RUNS, noise_floor, rms_error, ulp
 from reversible.equivalence.ratio import LARGEST, MEDIAN, Ratios, error_ratio
+from reversible.equivalence.runtime import first_line
 from reversible.errors import EvaluatorError, SourceError
 from reversible.evaluator import Evaluator
+from reversible_exporters import onnx_file
 from reversible_exporters.probes import Array, Feeds, Probe
 
 _STRAY = 100.0  # legitimate float32 implementations of one model differ by 11 (research/models.md, section 3.1)
@@ -104,8 +106,8 @@ class _Port:
     """The file in onnxruntime and, where it covers it, in our own float64 engine."""
 
     def __init__(self, target: Path) -> None:
-        self._session = _session(target)
-        self._slow = _session(target, optimised=False)
+        self._session = onnx_file.opened(target)
+        self._slow = onnx_file.opened(target, optimised=False)
         self._takes = {one.name for one in self._session.get_inputs()}
         self._last: tuple[Probe, list[Array]] | None = None
         self.uncovered = ""
@@ -121,7 +123,7 @@ class _Port:
         try:
             answers = self._session.run(None, feeds)
         except Exception as error:  # onnxruntime's own exceptions derive from Exception alone
-            raise SourceError(f"the converted model refuses {_where(probe)}: {_first_line(error)}") from error
+            raise SourceError(f"the converted model refuses {_where(probe)}: {first_line(error)}") from error
         if self._exact is None:
             return answers, None
         try:
@@ -216,22 +218,6 @@ def _trust(
             )
 
 
-def _session(target: Path, *, optimised: bool = True) -> Any:
-    import onnx
-    import onnxruntime
-
-    try:
-        onnx.checker.check_model(str(target), full_check=True)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        options.intra_op_num_threads = 1
-        if not optimised:
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        return onnxruntime.InferenceSession(str(target), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own exceptions derive from Exception alone
-        raise SourceError(f"the converted model is not valid ONNX: {_first_line(error)}") from error
-
-
 def _same_form(probe: Probe, answers: Sequence[Array], expected: Sequence[Array]) -> None:
     if len(answers) != len(expected):
         raise SourceError(f"the converted model gives {len(answers)} outputs, the original {len(expected)}")
@@ -259,7 +245,3 @@ def _where(probe: Probe) -> str:
 
 def _rows(array: Any, rows: int) -> Any:
     return np.asarray(array).reshape(rows, -1)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

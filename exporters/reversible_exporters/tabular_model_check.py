@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from reversible.equivalence.runtime import first_line
 from reversible.errors import SourceError
+from reversible_exporters import onnx_file
 from reversible_exporters.tabular_model_graph import FLOAT, TEXT, Array
 
 _DRAWN, _PAIRS, _SEED = 160, 48, 20261126
@@ -113,7 +115,7 @@ def _answered(original: Ask, columns: Columns, rows: Array) -> tuple[Array, str]
         original([column[rows] for column in columns])
     except Exception as error:  # noqa: BLE001 - whatever the original raises is its refusal: it is counted
         if len(rows) == 1:
-            return rows[:0], _first_line(error)
+            return rows[:0], first_line(error)
     else:
         return rows, ""
     middle = len(rows) // 2
@@ -209,7 +211,7 @@ def compare(
     Raises:
         SourceError: the file is not valid, does not load, or answers something else; the message counts the rows.
     """
-    session = load(target)
+    session = onnx_file.opened(target)
     expected = _matrix(original(columns))
     count, worst = len(columns[0]), 0.0
     for size in (count, 3, 1):
@@ -220,7 +222,7 @@ def compare(
                 for at in range(0, len(rows), size)
             ]
         except Exception as error:  # onnxruntime's own exceptions derive from Exception alone
-            raise SourceError(f"the converted model refuses a batch of {size}: {_first_line(error)}") from error
+            raise SourceError(f"the converted model refuses a batch of {size}: {first_line(error)}") from error
         answers = np.concatenate([_matrix(part) for part in parts])
         off, largest = _off(answers, expected[rows], tolerance)
         if off.any():
@@ -235,25 +237,6 @@ def compare(
         "decided_by_less_than_the_tolerance": int(undecided(expected, tolerance).sum()) if decides else 0,
         "refused_by_the_original": refused,
     }  # fmt: skip
-
-
-def load(target: Path) -> Any:
-    """A session on one thread.
-
-    Raises:
-        SourceError: the checker or the runtime refuses the file.
-    """
-    import onnx
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        onnx.checker.check_model(str(target), full_check=True)
-        return onnxruntime.InferenceSession(str(target), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own exceptions derive from Exception alone
-        raise SourceError(f"the converted model is not valid ONNX: {_first_line(error)}") from error
 
 
 def _off(answers: Array, expected: Array, tolerance: float) -> tuple[Array, float]:
@@ -293,8 +276,4 @@ def _matrix(answer: Any) -> Array:
     return value.reshape(len(value), -1).astype(np.float64)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-
-
-__all__ = ["FLOAT", "Ask", "Columns", "Feature", "asked", "boundaries", "compare", "load", "probes"]
+__all__ = ["FLOAT", "Ask", "Columns", "Feature", "asked", "boundaries", "compare", "probes"]

@@ -17,7 +17,6 @@ import numpy as np
 
 from reversible.errors import MissingSDKError, SourceError
 from reversible_exporters import onnx_file
-from reversible_exporters import tabular_model_check as check
 from reversible_exporters.tabular_model_graph import Array
 
 _OPSET = 18
@@ -163,7 +162,7 @@ def _compare(target: Path, ask: Ask, inputs: Sequence[Any]) -> dict[str, Any]:
     Raises:
         SourceError: the file does not load, or answers something else.
     """
-    session, draw, worst, count = check.load(target), np.random.default_rng(0), 0.0, 0
+    session, draw, worst, count = onnx_file.opened(target), np.random.default_rng(0), 0.0, 0
     names = [one.name for one in session.get_inputs()]
     if len(names) != len(inputs):
         raise SourceError(f"the converted model takes {len(names)} inputs, the original {len(inputs)}")

@@ -14,10 +14,10 @@ import served_model
 from onnx import TensorProto, helper, numpy_helper
 from served_model import ASSET, change_json, change_model, change_tensor
 
+from reversible import onnx_graph
 from reversible.bundle.reader import Bundle
 from reversible.errors import BundleError
 from reversible.findings import Finding
-from reversible_verifiers import onnx_graph
 from reversible_verifiers.model_package import ARTIFACTS, LINEAGE, ModelPackage
 
 

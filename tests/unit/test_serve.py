@@ -202,7 +202,7 @@ def test_weights_outside_the_folder_are_not_opened(tmp_path: Path) -> None:
     tensor.external_data.add(key="location", value="../../../../bundle.json")
     path.write_bytes(model.SerializeToString())
 
-    with pytest.raises(BundleError, match="outside its folder"):
+    with pytest.raises(BundleError, match="is not run: it holds"):
         ServedModel(made, served_model.ASSET)
 
 

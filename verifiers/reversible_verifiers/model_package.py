@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reversible import onnx_graph
 from reversible.assets import Asset, Kind
 from reversible.bundle import bag
 from reversible.errors import BundleError
 from reversible.findings import Finding
-from reversible_verifiers import onnx_graph, parameters
+from reversible_verifiers import parameters
 
 if TYPE_CHECKING:
     from reversible.bundle.reader import Bundle

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reversible import scoring
+from reversible import onnx_graph, scoring
 from reversible.assets import Asset, Kind
+from reversible.equivalence import runtime
 from reversible.equivalence.decisions import decide
 from reversible.errors import BundleError
 from reversible.findings import Finding
-from reversible_verifiers import error_ratio, golden_answers, onnx_graph, rungs
+from reversible_verifiers import error_ratio, golden_answers, rungs
 from reversible_verifiers.golden_answers import Floats, Golden
 from reversible_verifiers.rungs import INFINITE
 
@@ -307,19 +308,8 @@ def _rerun(path: Path, golden: Golden) -> tuple[Rerun, ...]:
 
 
 def _session(path: Path) -> Any:
-    import onnxruntime
-
-    graph = onnx_graph.read(path)
-    if graph.escapes or graph.payloads:
-        raise BundleError(f"{path.name} is not run: it holds {', '.join((*graph.escapes, *graph.payloads))}")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.use_deterministic_compute = True
-    options.log_severity_level = 4
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own exceptions derive from Exception alone
-        raise BundleError(f"{path.name} cannot be run: {str(error).splitlines()[0][:300]}") from error
+    onnx_graph.must_be_runnable(path)
+    return runtime.session(path)
 
 
 def _ask(session: Any, inputs: "Floats | NDArray[np.float64]", batch: int, rows: NDArray[np.int64]) -> Rerun:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from reversible import onnx_graph
 from reversible.assets import Asset
 from reversible.equivalence import parameters, parameters_record, runtime, tensors
 from reversible.equivalence.parameters import Fate
 from reversible.findings import Finding
-from reversible_verifiers import onnx_graph
 
 if TYPE_CHECKING:
     from reversible.bundle.reader import Bundle

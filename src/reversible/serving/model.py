@@ -3,12 +3,12 @@
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reversible import onnx_graph
 from reversible.assets import Asset
 from reversible.equivalence import runtime
 from reversible.errors import BundleError
@@ -44,7 +44,7 @@ class ServedModel:
             BundleError: it cannot be run, keeps weights outside its folder, or takes something that JSON cannot carry.
         """
         path = bundle.folder(asset) / "model.onnx"
-        _only_own_files(path)
+        onnx_graph.must_be_runnable(path)
         self.name = asset.name
         self._session = runtime.session(path)
         self._one_at_a_time = threading.Lock()
@@ -69,20 +69,3 @@ def _input(one: Any) -> Input:
     if one.type not in _TYPES:
         raise BundleError(f"its input {one.name} is a {one.type}, which no request can carry")
     return Input(one.name, _TYPES[one.type], tuple(dim if isinstance(dim, int) else None for dim in one.shape))
-
-
-def _only_own_files(path: Path) -> None:
-    """Weights beside the file lie in its folder: a bundle from elsewhere may name any file of this machine."""
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it ships no types
-    from onnx.external_data_helper import uses_external_data
-
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except (DecodeError, OSError) as error:
-        raise BundleError(f"{path.name} cannot be read: {error}") from error
-    for tensor in model.graph.initializer:
-        if uses_external_data(tensor):
-            place = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-            if Path(place).name != place or (path.parent / place).is_symlink():
-                raise BundleError(f"{path.name} is not run: the weights of {tensor.name} are outside its folder")

@@ -69,6 +69,17 @@ def read(path: Path) -> Graph:
     )
 
 
+def must_be_runnable(path: Path) -> None:
+    """Look into a file before a runtime sees it: what it needs lies in its folder, and it holds no code.
+
+    Raises:
+        BundleError: it does not; or it is no whole ONNX file.
+    """
+    graph = read(path)
+    if graph.escapes or graph.payloads:
+        raise BundleError(f"{path.name} is not run: it holds {', '.join((*graph.escapes, *graph.payloads))}")
+
+
 def is_code(content: bytes) -> bool:
     """Whether the bytes are a pickle that calls something when it is opened (read opcode by opcode, never run)."""
     if len(content) < 4 or content[0] != 0x80 or content[1] > 5:
