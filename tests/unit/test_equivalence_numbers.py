@@ -319,3 +319,12 @@ def test_without_two_classes_there_is_no_boundary() -> None:
 
 def test_everything_that_a_rung_says_can_be_written_down() -> None:
     assert json.dumps(str(stand(seen()).rung)) == '"N"'
+
+
+def test_where_nothing_decides_no_port_is_decision_equivalent() -> None:
+    far = Ratios(np.full(3000, 1e6))
+
+    assert stand(seen(ratios=far)).rung is Rung.DECISION
+    assert stand(seen(ratios=far, decides=False)).rung is Rung.FAILED
+    assert stand(seen(decides=False)).rung is Rung.NUMERICAL
+    assert stand(seen(decides=False)).flip_bound == 1.0

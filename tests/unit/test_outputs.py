@@ -18,6 +18,7 @@ from onnx import TensorProto, helper
 from served_model import ASSET, change_json, change_model, change_tensor
 
 from reversible.bundle.reader import Bundle
+from reversible.equivalence.ladder import NO_DECISION
 from reversible.errors import BundleError
 from reversible.findings import Finding
 from reversible_verifiers.outputs import INFINITE, Outputs, decide, differences
@@ -444,3 +445,24 @@ def test_a_model_with_two_inputs_is_refused(bundle: Bundle) -> None:
 
     with pytest.raises(BundleError, match="takes 2 inputs"):
         list(Outputs().verify(ASSET, bundle))
+
+
+def test_a_model_that_answers_one_number_decides_nothing_without_a_threshold(tmp_path: Path) -> None:
+    model = served_model.graph()
+    for tensor in model.graph.initializer:
+        if tensor.name in ("head", "head_bias"):
+            tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor)[:1], tensor.name))
+    del model.graph.node[-1]  # its softmax
+    model.graph.node[-1].output[0] = "probabilities"
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1
+    bundle = served_model.write(tmp_path / "bundle", predict=served_model.served(model))
+    for tensor in model.graph.initializer:
+        if tensor.name in ("head", "head_bias"):
+            tensor.CopyFrom(onnx.numpy_helper.from_array(1000 * onnx.numpy_helper.to_array(tensor), tensor.name))
+    onnx.save_model(model, str(bundle.folder(served_model.ASSET) / "model.onnx"))
+    found = {one.metric: one for one in Outputs().verify(served_model.ASSET, bundle)}
+
+    for metric in ("model.agreement_lb95", "model.metric_delta_points", "model.declared_metric_gap_points"):
+        assert found[metric].value is None
+        assert found[metric].error == NO_DECISION
+    assert found["model.equivalence"].value == "F"

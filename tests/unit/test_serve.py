@@ -192,6 +192,35 @@ def test_another_width_is_another_shape(tmp_path: Path) -> None:
     assert not found.same
 
 
+def of_one_number(root: Path, factor: float) -> tuple[Bundle, ModelServer]:
+    """A model that answers one number, recorded as it is; what is served answers `factor` times as much."""
+    model = served_model.graph()
+    for name in ("head", "head_bias"):
+        weights(model, name, lambda array: array[:1])
+    del model.graph.node[-1]  # its softmax
+    model.graph.node[-1].output[0] = "probabilities"
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 1
+    made = served_model.write(root / "bundle", predict=served_model.served(model))
+    for name in ("head", "head_bias"):
+        weights(model, name, lambda array: array * np.float32(factor))
+    onnx.save_model(model, str(made.folder(served_model.ASSET) / "model.onnx"))
+    return made, ModelServer(ServedModel(made, served_model.ASSET))
+
+
+@pytest.mark.parametrize("factor", [1.0, 1000.0])
+def test_where_nothing_decides_nothing_is_called_the_same(tmp_path: Path, factor: float) -> None:
+    from reversible.cli.serve import _status
+
+    made, server = of_one_number(tmp_path, factor)
+    with server:
+        found = replay(made, served_model.ASSET, server.url)
+
+    assert found is not None
+    assert not found.decides
+    assert not found.same
+    assert _status(found) == 3  # the largest of one number is that number, whatever it is
+
+
 def test_weights_outside_the_folder_are_not_opened(tmp_path: Path) -> None:
     made = served_model.write(tmp_path / "bundle")
     path = made.folder(served_model.ASSET) / "model.onnx"

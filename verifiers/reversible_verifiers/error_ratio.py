@@ -103,6 +103,7 @@ def measure(
         ratios=ratios,
         flips=int((~agrees & first).sum()),
         unexplained=_unexplained(golden, reruns[0].answers, rule, agrees),
+        decides=decisions.decides(golden.outputs, rule),
         deterministic=golden.spread <= ratio.LARGEST * max(scale, 0.0) * np.sqrt(golden.outputs.shape[1]),
         digits=digits,
         why=why,

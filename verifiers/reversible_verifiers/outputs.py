@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from reversible import onnx_graph, scoring
 from reversible.assets import Asset, Kind
 from reversible.equivalence import runtime
-from reversible.equivalence.decisions import decide
+from reversible.equivalence.decisions import decide, decides
+from reversible.equivalence.ladder import NO_DECISION
 from reversible.errors import BundleError
 from reversible.findings import Finding
 from reversible_verifiers import error_ratio, golden_answers, rungs
@@ -133,6 +134,7 @@ class _Comparison:
         here = document.get("labels")
         self._here: list[Any] = here if isinstance(here, list) else []
         self._there: list[Any] = list(golden.labels_at_source or self._here)
+        self._decides = decides(golden.outputs, self.rule)
         self._off = np.zeros(golden.count)
         self.agrees = np.ones(golden.count, dtype=bool)
         for rerun in reruns:
@@ -150,16 +152,22 @@ class _Comparison:
             "{n} distinct inputs asked again, in batches of {batches}; the endpoint answered {again} of them twice",
             facts={"n": n, "batches": batches, "again": len(self._golden.witness_rows)},
         )
-        yield self._finding(
-            "model.agreement_lb95",
+        yield self._agreement(n, agreeing)
+        yield self._largest()
+        yield self._accuracy_change()
+        yield self._declared_gap()
+
+    def _agreement(self, n: int, agreeing: int) -> Finding:
+        metric = "model.agreement_lb95"
+        if not self._decides:
+            return self._unanswered(metric, NO_DECISION)
+        return self._finding(
+            metric,
             scoring.lower_bound(agreeing, n),
             "{agreeing} of {n} inputs get the endpoint's decision",
             facts={"agreeing": agreeing, "n": n},
             places=self._places(~self.agrees),
         )
-        yield self._largest()
-        yield self._accuracy_change()
-        yield self._declared_gap()
 
     def _largest(self) -> Finding:
         worst = float(self._off.max())
@@ -183,6 +191,8 @@ class _Comparison:
 
     def _accuracy_change(self) -> Finding:
         metric = "model.metric_delta_points"
+        if not self._decides:
+            return self._unanswered(metric, NO_DECISION)
         rows = np.flatnonzero(self._golden.labels >= 0)
         here, there = self._accuracy(rows, here=True), self._accuracy(rows, here=False)
         if here is None or there is None:
@@ -196,6 +206,8 @@ class _Comparison:
 
     def _declared_gap(self) -> Finding:
         metric = "model.declared_metric_gap_points"
+        if not self._decides:
+            return self._unanswered(metric, NO_DECISION)
         declared = self._declared.get("accuracy") if isinstance(self._declared, dict) else None
         if not isinstance(declared, dict) or not isinstance(declared.get("value"), int | float):
             return self._unanswered(metric, "the model's card declares no accuracy")

@@ -17,6 +17,8 @@ _WORDS = {
         "none": "No request was recorded at the endpoint: nothing to hold it against.",
         "asked": "{requests:,} recorded requests ({inputs:,} inputs) were sent again, byte for byte.",
         "same": "All are answered in the same shape, with the same decisions; largest difference {diff:.3g}.",
+        "open": "All are answered in the same shape; largest difference {diff:.3g}. Each answer is one number, and"
+        " no threshold makes a decision of it: NOTHING SHOWS HERE that it is the same.",
         "changed": "{count:,} inputs get ANOTHER DECISION; largest difference {diff:.3g}.",
         "refused": "REFUSED", "reshaped": "ANOTHER SHAPE",
         "speed": "Median {here:.2f} ms here, {there:.2f} ms when recorded (over the network then).",
@@ -27,6 +29,8 @@ _WORDS = {
         "none": "Aucune requête n'a été enregistrée au point d'accès : rien à quoi le comparer.",
         "asked": "{requests:,} requêtes enregistrées ({inputs:,} entrées) ont été renvoyées, octet pour octet.",
         "same": "Toutes ont la même forme de réponse et les mêmes décisions ; plus grand écart {diff:.3g}.",
+        "open": "Toutes ont la même forme de réponse ; plus grand écart {diff:.3g}. Chaque réponse est un seul nombre,"
+        " et aucun seuil n'en fait une décision : RIEN NE MONTRE ICI qu'elle est la même.",
         "changed": "{count:,} entrées reçoivent UNE AUTRE DÉCISION ; plus grand écart {diff:.3g}.",
         "refused": "REFUSÉE", "reshaped": "AUTRE FORME",
         "speed": "Médiane {here:.2f} ms ici, {there:.2f} ms à l'enregistrement (par le réseau alors).",
@@ -45,8 +49,8 @@ Examples:
 
 \b
 Exit status: 0 every recorded request got an answer of the same shape with the same decisions (or it served until
-Ctrl-C after that); 1 one did not, and it does not serve; 3 none was recorded, with --replay-only; 5 the bundle is
-altered or the model cannot be run; 6 the port is taken.""",
+Ctrl-C after that); 1 one did not, and it does not serve; 3 none was recorded, or answers
+make no decision, with --replay-only; 5 the bundle is altered or the model cannot be run; 6 the port is taken.""",
 )
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("model", metavar="[MODEL]", required=False)
@@ -69,7 +73,7 @@ def serve(bundle: Path, model: str | None, host: str, port: int, replay_only: bo
     served = ServedModel(opened, asset)
     with ModelServer(served, host=host, port=0 if replay_only or as_json else port) as server:
         replayed = replay(opened, asset, server.url)
-        status = 3 if replayed is None else 0 if replayed.same else 1
+        status = _status(replayed)
         if as_json:
             print_json(_document(bundle, opened, asset, replayed, status))
             return status
@@ -100,6 +104,13 @@ def chosen(bundle: "Bundle", name: str | None) -> "Asset":
     raise UsageError(f"{what}; there are: {names}", hint=f"reversible serve BUNDLE {models[0].name if models else ''}")
 
 
+def _status(replayed: "Replayed | None") -> int:
+    """0: the same; 1: something is answered otherwise; 3: there was nothing to ask, or nothing that decides."""
+    if replayed is None:
+        return 3
+    return 1 if replayed.differs else 0 if replayed.same else 3
+
+
 def _document(
     path: Path, bundle: "Bundle", asset: "Asset", replayed: "Replayed | None", status: int
 ) -> dict[str, object]:
@@ -118,7 +129,7 @@ def _lines(replayed: "Replayed | None", bundle: Path, lang: str) -> list[str]:
     for kind in ("refused", "reshaped"):
         lines += [f"  {words[kind]}  {one}" for one in getattr(replayed, kind)[:5]]
     if replayed.max_abs_diff is not None and not (replayed.refused or replayed.reshaped):
-        kind = "same" if replayed.same else "changed"
+        kind = "same" if replayed.same else "changed" if replayed.differs else "open"
         lines.append(words[kind].format(diff=replayed.max_abs_diff, count=replayed.decisions_changed))
     lines.append(words["speed"].format(here=replayed.p50_ms, there=replayed.recorded_p50_ms))
     return [*lines, words["judge"].format(bundle=bundle)]

@@ -37,6 +37,11 @@ def decide(answers: NDArray[Any], rule: str) -> NDArray[np.int64]:
     return np.asarray(answers[:, -1] >= np.float32(_threshold(rule)), dtype=np.int64)
 
 
+def decides(answers: NDArray[Any], rule: str) -> bool:
+    """Whether the rule tells answers (rows, outputs) apart at all: the largest of one output is always that one."""
+    return rule != "argmax" or answers.shape[1] > 1
+
+
 def margins(answers: NDArray[Any], rule: str) -> Doubles:
     """How far each decision is from another: first minus second output, or the distance from the threshold.
 

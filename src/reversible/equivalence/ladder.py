@@ -27,6 +27,7 @@ TOO_FEW = "fewer than 20 distinct inputs were asked: no rung is given"
 ALL_THE_SAME = "every input gets the same answer: nothing was tried"
 TOO_COARSE = "the answers were recorded with fewer than 6 significant digits: small defects would be lost"
 OVERFLOWS = "legitimate float32 arithmetic itself gives no finite answer on too many of the inputs"
+NO_DECISION = "each answer is one number and no threshold makes a decision of it: name one in the plan (decision)"
 NO_REFERENCE = "there is no float64 reference"
 # Why it is not equivalent.
 MISNAMED = "decisions differ although their numbers agree: other labels, or another order of them"
@@ -57,6 +58,7 @@ class Seen:
         ratios: R of each input; None when no reference could be had, and `why` says the reason.
         flips: Inputs with another decision.
         unexplained: Those of them whose numbers are too close for it: other labels, or another order of them.
+        decides: Whether answers make decisions: without any, none can flip, and D is never reached.
         deterministic: Whether the source repeats itself to within the floor.
         digits: Significant digits of the recording; None when it is binary.
         why: The reason for which `ratios` is None.
@@ -71,6 +73,7 @@ class Seen:
     ratios: Ratios | None
     flips: int
     unexplained: int = 0
+    decides: bool = True
     deterministic: bool = True
     digits: float | None = None
     why: str = ""
@@ -112,7 +115,7 @@ def stand(
         flip_rate: The rate that the bound must not exceed for D.
         confidence: Of that bound, one-sided.
     """
-    bound = scoring.upper_bound(seen.flips, seen.n, confidence) if seen.n else 1.0
+    bound = scoring.upper_bound(seen.flips, seen.n, confidence) if seen.n and seen.decides else 1.0
 
     def at(rung: Rung, reason: str = "") -> Standing:
         return Standing(rung=rung, seen=seen, flip_bound=bound, flip_rate=flip_rate, reason=reason)

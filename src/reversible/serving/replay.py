@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reversible.assets import Asset
-from reversible.equivalence.decisions import decide
+from reversible.equivalence.decisions import decide, decides
 from reversible.errors import BundleError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Replayed:
         reshaped: Requests whose answer is no table of numbers of the recorded shape.
         decisions_changed: Inputs with another decision (the largest output, or the card's threshold), or with a number
             on one side where the other has none.
+        decides: Whether there are decisions to hold: an answer of one number has none without a threshold.
         max_abs_diff: The largest difference of any two numbers; None when nothing could be compared.
         p50_ms, p95_ms: How long the answers took here.
         recorded_p50_ms, recorded_p95_ms: And at the vendor's, over its network.
@@ -46,6 +47,7 @@ class Replayed:
     refused: tuple[str, ...]
     reshaped: tuple[str, ...]
     decisions_changed: int
+    decides: bool
     max_abs_diff: float | None
     p50_ms: float
     p95_ms: float
@@ -54,8 +56,13 @@ class Replayed:
 
     @property
     def same(self) -> bool:
-        """Everything was answered in the same shape, with the same decisions; never when nothing was asked."""
-        return bool(self.inputs) and not (self.refused or self.reshaped or self.decisions_changed)
+        """All was answered in the same shape, with the same decisions; never when nothing was asked or decided."""
+        return self.decides and bool(self.inputs) and not self.differs
+
+    @property
+    def differs(self) -> bool:
+        """Something was answered otherwise."""
+        return bool(self.refused or self.reshaped or self.decisions_changed)
 
 
 def replay(bundle: "Bundle", asset: Asset, url: str) -> Replayed | None:
@@ -76,7 +83,7 @@ def replay(bundle: "Bundle", asset: Asset, url: str) -> Replayed | None:
         raise BundleError(f"{asset.id}: golden/requests.parquet cannot be read: {error}") from error
     rule = str(bundle.document(asset, "model.json").get("decision") or "argmax")
     refused, reshaped = [], []
-    changed, worst, inputs = 0, None, 0
+    changed, worst, inputs, decided = 0, None, 0, True
     took: list[float] = []
     for number, exchange in enumerate(exchanges):
         begin = time.perf_counter()
@@ -86,6 +93,7 @@ def replay(bundle: "Bundle", asset: Asset, url: str) -> Replayed | None:
         if expected is None:
             raise BundleError(f"{asset.id}: the recorded answer {number} is no table of numbers")
         inputs += len(expected)
+        decided = decided and decides(expected, rule)
         if status != 200:
             refused.append(f"request {number}: status {status}: {said[:200].decode('utf-8', 'replace').strip()}")
             continue
@@ -102,7 +110,7 @@ def replay(bundle: "Bundle", asset: Asset, url: str) -> Replayed | None:
     recorded = [float(one["latency_ms"]) for one in exchanges] or [0.0]
     return Replayed(
         requests=len(exchanges), inputs=inputs, refused=tuple(refused), reshaped=tuple(reshaped),
-        decisions_changed=changed, max_abs_diff=worst,
+        decisions_changed=changed, decides=decided, max_abs_diff=worst,
         p50_ms=float(np.percentile(took or [0.0], 50)), p95_ms=float(np.percentile(took or [0.0], 95)),
         recorded_p50_ms=float(np.percentile(recorded, 50)), recorded_p95_ms=float(np.percentile(recorded, 95)),
     )  # fmt: skip
