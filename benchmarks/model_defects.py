@@ -30,7 +30,7 @@ from model_defects_models import Feeds, Original
 from onnx import helper, numpy_helper
 
 from reversible.equivalence import localisation
-from reversible_verifiers import text_terms
+from reversible.processing import terms
 
 _FROZEN = "LSTM and GRU"  # not planted: torch 2.13's newer exporter declares a free length, and refuses another one
 _UNITS = (1e-4, 1e-2, 1e5)
@@ -67,7 +67,7 @@ class Bench:
         rules = json.loads((self.folder / "processing/text_terms.json").read_text("utf-8"))
         if change:
             change(rules)
-        return {rules["input"]: text_terms.counts(rules, list(feeds["text"]))}
+        return {rules["input"]: terms.counts(rules, list(feeds["text"]))}
 
     # --- faults --------------------------------------------------------------------------------------------------
 

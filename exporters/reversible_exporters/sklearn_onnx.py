@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from reversible.errors import MissingSDKError, SourceError
+from reversible.processing import terms
 from reversible_exporters import onnx_file, sklearn_estimators, sklearn_signature, sklearn_text
 from reversible_exporters import tabular_model_check as check
 from reversible_exporters.sklearn_estimators import PROBABILITIES, VALUES, Answer
 from reversible_exporters.tabular_model_graph import FLOAT, TEXT, Array, Graph
 from reversible_exporters.tabular_model_table import MISSING, Table
-from reversible_verifiers import text_terms
 
 _SUFFIXES = (".joblib", ".pkl", ".pickle")
 _TOLERANCE = {"float64": 1e-9, FLOAT: 2e-6}  # of the output; sums of another order stay a hundred times below
@@ -233,7 +233,7 @@ class _Port:
         }
         for rules in self.graph.processing:
             texts = by_name[rules["column"]].tolist()
-            fed[rules["input"]] = text_terms.counts(rules, texts)
+            fed[rules["input"]] = terms.counts(rules, texts)
         return {one: fed[one] for one in self._wanted(fed)}
 
     def _wanted(self, fed: dict[str, Array]) -> list[str]:

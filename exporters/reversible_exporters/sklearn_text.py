@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from reversible.processing.terms import FORMAT
 from reversible_exporters.tabular_model_graph import DOUBLE, FLOAT, TEXT, Graph, Tensor
 from reversible_exporters.tabular_model_table import Table, UnknownStepError
-from reversible_verifiers.text_terms import FORMAT
 
 VECTORIZERS = ("CountVectorizer", "TfidfVectorizer")
 
@@ -17,7 +17,7 @@ def is_vectorizer(step: Any) -> bool:
 
 
 def rules(step: Any, *, column: str, name: str) -> dict[str, Any]:
-    """What `reversible_verifiers.text_terms` must know of a vectoriser.
+    """What `reversible.processing.terms` must know of a vectoriser.
 
     Raises:
         UnknownStepError: it calls functions of the vendor's.

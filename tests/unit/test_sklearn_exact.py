@@ -49,9 +49,9 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from reversible.errors import SourceError
 from reversible.evaluator import Evaluator
+from reversible.processing import terms
 from reversible_exporters import sklearn_trees, tabular_model_trees
 from reversible_exporters.sklearn_onnx import SklearnConverter
-from reversible_verifiers import text_terms
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 DRAW = np.random.default_rng(0)
@@ -221,7 +221,7 @@ VECTORIZERS: dict[str, Any] = {
 def text_answers(folder: Path, described: dict[str, Any], session: Any, texts: list[str]) -> Any:
     """As the destination does it: rules from the files, counts from raw texts, the rest from the graph."""
     rules = [json.loads((folder / name).read_text(encoding="utf-8")) for name in described["processing"]]
-    return session.run(None, {one["input"]: text_terms.counts(one, texts) for one in rules})[0]
+    return session.run(None, {one["input"]: terms.counts(one, texts) for one in rules})[0]
 
 
 @pytest.mark.parametrize("vectorizer", VECTORIZERS.values(), ids=VECTORIZERS)
