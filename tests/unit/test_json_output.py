@@ -90,7 +90,8 @@ def test_every_verb_with_json_has_a_schema_and_every_schema_a_verb() -> None:
 def test_every_schema_is_one_and_the_table_of_docs_names_it(verb: str) -> None:
     Draft202012Validator.check_schema(SCHEMAS[verb])
 
-    row = re.search(rf"^\| `{verb.replace('evidence-', 'evidence ')}\b.*$", README, re.MULTILINE)
+    spoken = re.sub("^(evidence|kit)-", r"\1 ", verb)
+    row = re.search(rf"^\| `{spoken}\b.*$", README, re.MULTILINE)
     assert row, f"docs/json/README.md has no row for {verb}"
     assert f"]({verb}{json_schemas.SUFFIX})" in row[0]
 

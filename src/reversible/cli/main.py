@@ -26,6 +26,7 @@ _VERBS = {
     "exporters": "reversible.cli.plugins:exporters",
     "init": "reversible.cli.init:init",
     "inventory": "reversible.cli.inventory:inventory",
+    "kit": "reversible.cli.kit:kit",
     "prove": "reversible.cli.prove:prove",
     "providers": "reversible.cli.providers:providers",
     "report": "reversible.cli.report:report",

@@ -30,6 +30,7 @@ _WORDS = {
     epilog="""\b
 Examples:
   reversible verify run-1/bundle
+  reversible verify run-1/bundle --into findings      on a host of its own, to be brought home
   reversible verify run-1/bundle --json | jq '.criteria[] | select(.status != "met")'
 
 \b
@@ -38,31 +39,56 @@ holds on a part of the scope (a sample), an asset was refused by the source, or 
 altered, incomplete or unreadable.""",
 )
 @click.argument("bundle", type=click.Path(path_type=Path, readable=False))
+@click.option("--into", type=click.Path(path_type=Path), metavar="DIR", help="Also write what was found into new DIR.")
 @json_option
 @lang_option
-def verify(bundle: Path, as_json: bool, lang: str) -> int:
+def verify(bundle: Path, into: Path | None, as_json: bool, lang: str) -> int:
     """Hash BUNDLE, then run every verifier on it, cut off from the network; no plan and no vendor is needed."""
     import tempfile
 
     from reversible.bundle.reader import Bundle
     from reversible.destinations.local import LocalDestination
 
+    if into is not None:
+        _new_folder(into)
     opened = Bundle.open(bundle)
     opened.check()
     with tempfile.TemporaryDirectory(prefix="reversible-") as scratch:
         rerun = LocalDestination().rerun(bundle.absolute(), sources=opened.endpoints, into=Path(scratch))
     criteria = settle(opened, rerun.results)
     refused = {entry.asset.id: entry.error for entry in opened.entries if entry.error}
+    document = {"bundle": str(bundle), "sha256": opened.digest, "level": rerun.level, "criteria": criteria}
+    document["refused"] = [{"asset": asset, "error": error} for asset, error in refused.items()]
+    document["results"] = rerun.results
+    if into is not None:
+        _write(into, document, rerun.isolation)
     if as_json:
-        document = {"bundle": str(bundle), "sha256": opened.digest, "level": rerun.level, "criteria": criteria}
-        document["refused"] = [{"asset": asset, "error": error} for asset, error in refused.items()]
-        print_json({**document, "results": rerun.results})
+        print_json(document)
     else:
         _print(criteria, lang)
         for asset, error in refused.items():
             click.echo(f"{_WORDS[lang]['refused']}  {asset}: {error}")
         click.echo(f"\n{rerun.isolation['fence']}  {rerun.level}  sha256:{opened.digest}")
     return status_of(criteria, refused=bool(refused))
+
+
+def _new_folder(into: Path) -> None:
+    from reversible.bundle.writer import disk_faults
+    from reversible.errors import UsageError
+
+    if into.exists():
+        raise UsageError(f"{into} exists already", hint="choose another directory with --into, or move it away")
+    with disk_faults(into):
+        into.mkdir(parents=True)
+
+
+def _write(into: Path, document: Mapping[str, Any], isolation: Mapping[str, Any]) -> None:
+    """verify.json is what --json prints; isolation.json says how far the re-run was cut off."""
+    from reversible.bundle.writer import disk_faults, json_bytes
+
+    with disk_faults(into):
+        (into / "verify.json").write_bytes(json_bytes(document))
+        (into / "isolation.json").write_bytes(json_bytes(isolation))
 
 
 def status_of(criteria: Sequence[Mapping[str, Any]], *, refused: bool) -> int:
