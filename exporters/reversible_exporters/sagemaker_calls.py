@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from reversible.equivalence import decisions
 from reversible.errors import MissingSDKError, SourceError, UsageError
 from reversible.secrets import Secret
 from reversible_exporters import golden_set
@@ -32,8 +33,9 @@ class Golden(BaseModel):
     inputs: str = Field(description='Parquet file with a column `input`: "s3://bucket/key.parquet" or a local path')
     batch_size: int = Field(default=64, ge=1, le=4096, description="inputs per request")
     decision: str = Field(
-        default="argmax", pattern=r"^(argmax|threshold:-?\d+(\.\d+)?)$",
-        description='how an answer becomes a decision: "argmax" or "threshold:0.5" (on the last output)',
+        default="argmax", pattern=decisions.RULES,
+        description='how an answer becomes a decision: "argmax" or "threshold:0.5" (on the last output); of a number '
+        'that stays one: "value", or which others are as good, "within:0.5" (its unit) or "relative:0.01"',
     )  # fmt: skip
 
 

@@ -71,7 +71,7 @@ class Answer:
     def to_json(self) -> dict[str, Any]:
         return {
             "metric": self.criterion.metric,
-            "op": self.criterion.op,
+            "op": self.criterion.op if self.criterion.decides else "report",
             "threshold": _plain(self.threshold),
             "basis": self.criterion.basis,
             "required": self.required,

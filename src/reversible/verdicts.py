@@ -187,12 +187,18 @@ class _Case:
             held = [one.criterion.metric for one in self.required]
             read = [one.id for one in self.documents if one.status == "accepted"]
             if not held and not read:  # nothing at all stands behind it: silence is never a pass
-                return self._conclude(Verdict.NOT_TESTED, [Reason(NOTHING)])
+                return self._conclude(Verdict.NOT_TESTED, [self._nothing()])
             facts: dict[str, Scalar] = {"documents": ", ".join(read) or "-", "metrics": ", ".join(held) or "-"}
             return self._conclude(Verdict.DOCUMENTED, [Reason(READ, facts)])
         # 8. otherwise -> PROVEN
         facts = {"n": len(shown), "level": str(self.given.reached)}
         return self._conclude(Verdict.PROVEN, [Reason(HOLDS, facts)])
+
+    def _nothing(self) -> Reason:
+        """Why nothing was shown: nothing was looked at, or the contract names no number to hold it against."""
+        criteria = [one.criterion for one in self.answers]
+        waiting = [one.metric for one in criteria if one.op != "report" and not one.decides]
+        return Reason(UNSET, {"metrics": ", ".join(waiting)}) if waiting else Reason(NOTHING)
 
     def _short_of_level(self) -> bool:
         return self.given.reached < self.clause.proof_level
@@ -269,6 +275,7 @@ TOO_OLD = "the document {document} was read on {read_on} and counted until {unti
 NOT_YET = "the document {document} is dated {read_on}, after the run"
 UNSIGNED = "the document {document} names no reader"
 NOTHING = "nothing was measured and no document was read"
+UNSET = "the contract names no number for {metrics}: they are reported, and nothing is judged"
 READ = "nothing was measured: a person read the documents ({documents}) and typed the numbers ({metrics})"
 HOLDS = "{n} checks hold on the whole scope, at {level}"
 CAPPED = "{metric} is {value}; {op} {threshold} was wanted: PARTIAL at most"

@@ -239,8 +239,14 @@ def test_an_override_replaces_threshold_and_basis_and_nothing_else() -> None:
     after = clauses.criteria(CATALOGUE, ["ai"], [override("MOD-03", "model.max_abs_diff", 0.01, note="fp16")])
 
     [(old, new)] = [(a, b) for a, b in zip(before, after, strict=True) if a != b]
-    assert (old.value, old.basis) == (0.001, "default")
-    assert (new.value, new.basis, new.note, new.required) == (0.01, "contract", "fp16", True)
+    assert (old.value, old.basis, old.decides, old.required) == (None, "contract", False, False)
+    assert (new.value, new.basis, new.note, new.required, new.decides) == (0.01, "contract", "fp16", True, True)
+    assert "value" not in old.to_json()
+    assert clauses.sealed_criteria(CATALOGUE, ["ai"], [one.to_json() for one in after]) == after
+    assert clauses.sealed_criteria(CATALOGUE, ["ai"], [one.to_json() for one in before]) == before
+    dropped = [{**one.to_json(), "required": False} if one == new else one.to_json() for one in after]
+    with pytest.raises(EvidenceError, match="more than threshold"):
+        clauses.sealed_criteria(CATALOGUE, ["ai"], dropped)
 
 
 def test_the_contracts_own_transition_has_no_seven_month_exception() -> None:

@@ -231,7 +231,7 @@ def test_rule_2_one_asset_off_and_one_unanswered_is_failed() -> None:
     ("name", "metric", "value", "worst"),
     [
         ("MOD-03", "model.agreement_lb95", (0.9, 0.8), 0.8),
-        ("MOD-03", "model.max_abs_diff", (0.5, 0.01), 0.5),
+        ("MOD-03", "model.error_ratio_max", (500, 11), 500),
         ("MOD-03", "model.metric_delta_points", (0.2, -3.0), -3.0),
         ("DAT-05", "data.canary_survived_pct", (99, 40), 40),
     ],
@@ -256,10 +256,19 @@ def test_rule_2_an_optional_check_with_on_false_fail_fails_the_clause() -> None:
 
 
 def test_rule_2_an_infinite_difference_is_a_failure() -> None:
-    case = Case("MOD-03").set("model.max_abs_diff", float("inf"))
+    case = Case("MOD-03").set("model.error_ratio_max", float("inf"))
 
     assert said(case) is Verdict.FAILED
-    assert case.verdict().to_json()["answers"][2]["value"] == "inf"
+    [answer] = [one for one in case.verdict().to_json()["answers"] if one["metric"] == "model.error_ratio_max"]
+    assert answer["value"] == "inf"
+
+
+def test_a_number_that_the_contract_does_not_name_is_reported_and_fails_nothing() -> None:
+    case = Case("MOD-03").set("model.max_abs_diff", 700.0)
+
+    assert said(case) is Verdict.PROVEN
+    [answer] = [one for one in case.verdict().to_json()["answers"] if one["metric"] == "model.max_abs_diff"]
+    assert (answer["op"], answer["threshold"], answer["required"], answer["value"]) == ("report", None, False, 700.0)
 
 
 # --- 3. a document is marked as contradicting -> FAILED ----------------------------------------------------------

@@ -47,6 +47,9 @@ class Measured:
         coverage: The share of the distinct inputs of which it is.
         place: The first operator that diverges, or why none is named; "" where nothing is off.
         worst: The rows that are furthest off.
+        near: Whether each input of the golden set is as near to the reference as float32 allows (R at most 10); of
+            those that were not judged, False.
+        judged: Whether R of it is known.
     """
 
     standing: Standing
@@ -55,6 +58,8 @@ class Measured:
     coverage: float
     place: str
     worst: tuple[int, ...]
+    near: NDArray[np.bool_]
+    judged: NDArray[np.bool_]
 
 
 def measure(
@@ -93,6 +98,9 @@ def measure(
     elif identical:
         ratios = Ratios(np.zeros(golden.count))
     scale = float(np.median(found.floor)) if found is not None else np.inf
+    decide = decisions.decides(golden.outputs, rule)
+    everywhere = _everywhere(golden.count, found, ratios)
+    near = everywhere <= ratio.LARGEST  # of NaN: not judged, so not near
     seen = Seen(
         output=answered,
         population=f"the golden set of {golden.count} inputs",
@@ -101,9 +109,9 @@ def measure(
         identical=identical,
         distinct=len(np.unique(golden.outputs, axis=0)),
         ratios=ratios,
-        flips=int((~agrees & first).sum()),
+        flips=int((~(agrees if decide else near) & first).sum()),
         unexplained=_unexplained(golden, reruns[0].answers, rule, agrees),
-        decides=decisions.decides(golden.outputs, rule),
+        decides=decide,
         deterministic=golden.spread <= ratio.LARGEST * max(scale, 0.0) * np.sqrt(golden.outputs.shape[1]),
         digits=digits,
         why=why,
@@ -117,6 +125,8 @@ def measure(
         coverage=_coverage(first, found, ratios),
         place=_place(folder, asked, golden, refused=refused) if off else "",
         worst=_worst(found, ratios) if off else (),
+        near=near,
+        judged=~np.isnan(everywhere),
     )
 
 
@@ -168,7 +178,7 @@ def _ratios(found: Reference, golden: Golden, reruns: Sequence[Answers]) -> Rati
 
 def _unexplained(golden: Golden, answers: Floats | None, rule: str, agrees: NDArray[np.bool_]) -> int:
     """Decisions that differ although the numbers are too close for it: other labels, or another order of them."""
-    if answers is None or answers.shape != golden.outputs.shape:
+    if answers is None or answers.shape != golden.outputs.shape or not decisions.classifies(golden.outputs, rule):
         return 0
     exact = golden.outputs.astype(np.float64)
     with np.errstate(invalid="ignore"):
@@ -196,6 +206,14 @@ def _place(folder: Path, asked: str, golden: Golden, *, refused: bool) -> str:
     if found is None:
         return "the file computes what it computed when it left: the difference was there before"
     return f"first off at {found.place} ({found.error:.3g})"
+
+
+def _everywhere(count: int, found: Reference | None, ratios: Ratios | None) -> NDArray[np.float64]:
+    """R of every input of the golden set, shape (count,); NaN where it is not known."""
+    values = np.full(count, np.nan)
+    if ratios is not None:
+        values[np.arange(count) if found is None or len(ratios.values) == count else found.rows] = ratios.values
+    return values
 
 
 def _coverage(first: NDArray[np.bool_], found: Reference | None, ratios: Ratios | None) -> float:

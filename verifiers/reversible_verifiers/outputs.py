@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from reversible import onnx_graph, scoring
 from reversible.assets import Asset, Kind
 from reversible.equivalence import runtime
-from reversible.equivalence.decisions import decide, decides
+from reversible.equivalence.decisions import alike, classifies, decide
 from reversible.equivalence.ladder import NO_DECISION
 from reversible.errors import BundleError
 from reversible.findings import Finding
-from reversible_verifiers import error_ratio, golden_answers, rungs
+from reversible_verifiers import error_ratio, golden_answers, quantities, rungs
 from reversible_verifiers.golden_answers import Floats, Golden
 from reversible_verifiers.rungs import INFINITE
 
@@ -73,11 +73,11 @@ class Outputs:
             for name in ("model.onnx", "golden/requests.parquet", "golden/outputs.parquet")
         )
         comparison = _Comparison(asset, document, golden, reruns, files)
-        yield from comparison.findings()
         measured = error_ratio.measure(
             bundle.folder(asset), golden, reruns, rule=comparison.rule, agrees=comparison.agrees
         )
-        yield from rungs.findings(asset, golden, measured, files)
+        yield from comparison.findings(measured)
+        yield from rungs.findings(asset, golden, measured, files, rule=comparison.rule)
 
 
 _UNITS = {
@@ -134,7 +134,7 @@ class _Comparison:
         here = document.get("labels")
         self._here: list[Any] = here if isinstance(here, list) else []
         self._there: list[Any] = list(golden.labels_at_source or self._here)
-        self._decides = decides(golden.outputs, self.rule)
+        self._classifies = classifies(golden.outputs, self.rule)
         self._off = np.zeros(golden.count)
         self.agrees = np.ones(golden.count, dtype=bool)
         for rerun in reruns:
@@ -142,7 +142,7 @@ class _Comparison:
         for rerun in reruns[:1]:
             self._hold_witness(rerun)
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self, measured: error_ratio.Measured) -> Iterator[Finding]:
         first = self._golden.first_of_equals
         n, agreeing = int(first.sum()), int((self.agrees & first).sum())
         batches = ", ".join(str(rerun.batch) for rerun in self._reruns)
@@ -152,15 +152,18 @@ class _Comparison:
             "{n} distinct inputs asked again, in batches of {batches}; the endpoint answered {again} of them twice",
             facts={"n": n, "batches": batches, "again": len(self._golden.witness_rows)},
         )
-        yield self._agreement(n, agreeing)
+        yield self._agreement(n, agreeing, measured)
         yield self._largest()
         yield self._accuracy_change()
         yield self._declared_gap()
 
-    def _agreement(self, n: int, agreeing: int) -> Finding:
+    def _agreement(self, n: int, agreeing: int, measured: error_ratio.Measured) -> Finding:
         metric = "model.agreement_lb95"
-        if not self._decides:
-            return self._unanswered(metric, NO_DECISION)
+        if not self._classifies:
+            return quantities.agreement(
+                self._asset, self._golden, measured, self._files, rule=self.rule, agrees=self.agrees,
+                places=self._places(~self.agrees),
+            )  # fmt: skip
         return self._finding(
             metric,
             scoring.lower_bound(agreeing, n),
@@ -191,8 +194,8 @@ class _Comparison:
 
     def _accuracy_change(self) -> Finding:
         metric = "model.metric_delta_points"
-        if not self._decides:
-            return self._unanswered(metric, NO_DECISION)
+        if not self._classifies:
+            return quantities.change(self._asset, self._golden, self._reruns, self._files)
         rows = np.flatnonzero(self._golden.labels >= 0)
         here, there = self._accuracy(rows, here=True), self._accuracy(rows, here=False)
         if here is None or there is None:
@@ -206,7 +209,7 @@ class _Comparison:
 
     def _declared_gap(self) -> Finding:
         metric = "model.declared_metric_gap_points"
-        if not self._decides:
+        if not self._classifies:
             return self._unanswered(metric, NO_DECISION)
         declared = self._declared.get("accuracy") if isinstance(self._declared, dict) else None
         if not isinstance(declared, dict) or not isinstance(declared.get("value"), int | float):
@@ -249,6 +252,9 @@ class _Comparison:
 
     def _note(self, rows: NDArray[np.int64], answers: Floats, expected: Floats) -> None:
         self._off[rows] = np.maximum(self._off[rows], differences(answers, expected))
+        if not self._classifies:
+            self.agrees[rows] &= alike(answers, expected, self.rule)
+            return
         here = [_named(self._here, one) for one in decide(answers, self.rule).tolist()]
         there = [_named(self._there, one) for one in decide(expected, self.rule).tolist()]
         self.agrees[rows] &= np.array([mine == theirs for mine, theirs in zip(here, there, strict=True)])

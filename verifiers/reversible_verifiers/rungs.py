@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 
 from reversible.assets import Asset
+from reversible.equivalence import decisions
 from reversible.equivalence.ladder import Rung
 from reversible.findings import Finding
 from reversible_verifiers.error_ratio import Measured
@@ -26,6 +27,18 @@ _RUNGS = {
     Rung.UNDETERMINED: "nothing can be said of {output}, by {inputs} distinct inputs of the golden set {digest}: "
     "{error}",
 }
+# Of a model that makes no classes: its numbers are what must be the same.
+_NUMBERS = {
+    Rung.BIT_IDENTICAL: "{output} is bit-identical; {inputs} distinct inputs of the golden set {digest} show that "
+    "numbers differ in at most {percent} % of its population",
+    Rung.NUMERICAL: "{output} is numerically equivalent; {inputs} distinct inputs of the golden set {digest} show that "
+    "numbers differ by more than may be in at most {percent} % of its population",
+    Rung.DECISION: "{output} is within the declared tolerance alone; {inputs} distinct inputs of the golden set "
+    "{digest} show that numbers differ by more in at most {percent} % of its population",
+    Rung.FAILED: "{output} is not equivalent; {inputs} distinct inputs of the golden set {digest} show that numbers "
+    "differ by more than may be in at most {percent} % of its population",
+    Rung.UNDETERMINED: _RUNGS[Rung.UNDETERMINED],
+}
 _SOURCES = {
     "original": "{rows} of {total} inputs against the original in float64, as stored when it left",
     "port": "{rows} of {total} inputs against the file itself in float64, by a second engine",
@@ -34,7 +47,9 @@ _SOURCES = {
 }
 
 
-def findings(asset: Asset, golden: Golden, measured: Measured, files: tuple[str, ...]) -> Iterator[Finding]:
+def findings(
+    asset: Asset, golden: Golden, measured: Measured, files: tuple[str, ...], *, rule: str
+) -> Iterator[Finding]:
     """The two numbers that decide N, without a value and with the reason where nothing can be said; and the rung."""
     standing, ratios = measured.standing, measured.standing.seen.ratios
     places = _places(golden, measured)
@@ -64,7 +79,7 @@ def findings(asset: Asset, golden: Golden, measured: Measured, files: tuple[str,
         asset.id,
         str(standing.rung),
         unit=UNITS["model.equivalence"],
-        seen=_RUNGS[standing.rung],
+        seen=(_RUNGS if decisions.classifies(golden.outputs, rule) else _NUMBERS)[standing.rung],
         facts={
             "output": seen.output, "inputs": seen.n, "digest": seen.inputs_sha256[:16],
             "percent": 100 * standing.flip_bound, "error": standing.reason,

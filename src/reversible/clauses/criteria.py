@@ -41,7 +41,8 @@ class Criterion:
 
     @property
     def decides(self) -> bool:
-        return self.op != "report"
+        """Whether there is a threshold: not where it only reports, nor where the contract names none."""
+        return self.op != "report" and (self.value is not None or self.value_from is not None)
 
     def holds_on(self, day: date) -> bool:
         """Whether it counts on that day: `from` and `until` are both included."""
@@ -163,7 +164,7 @@ def sealed_criteria(
 def _allowed(catalogue: Catalogue, own: Criterion, sealed: Criterion) -> None:
     """A sealed criterion that differs from the catalogue's is what an override makes of it, and nothing else."""
     where = f"plan.json: {own.clause} {own.metric}"
-    if not own.decides or sealed.value is None or sealed.basis is None:
+    if own.op == "report" or sealed.value is None or sealed.basis is None:
         raise EvidenceError(f"{where}: the criterion is not the catalogue's", hint=_HINT)
     try:
         made = _replaced(catalogue, own, sealed.value, sealed.basis, sealed.note, where=where)
@@ -208,8 +209,11 @@ def _overridden(
 
 
 def _replaced(catalogue: Catalogue, own: Criterion, value: object, basis: str, note: str, *, where: str) -> Criterion:
-    """`own` with another threshold. The exception for an accepted document falls: the contract's number stands."""
-    if not own.decides:
+    """`own` with another threshold. The exception for an accepted document falls: the contract's number stands.
+
+    A check that waited for the contract's number is required from then on.
+    """
+    if own.op == "report":
         raise UsageError(f"{where}: {own.clause} only reports {own.metric}: no threshold to replace", hint=_HINT)
     if basis not in BASES:
         raise UsageError(f"{where}.basis: {near(basis, BASES)}", hint=_HINT)
@@ -222,4 +226,5 @@ def _replaced(catalogue: Catalogue, own: Criterion, value: object, basis: str, n
             f"{where}.value: {new} is laxer than the law's {own.op} {own.value} in {own.clause}",
             hint=f"{_HINT} {own.clause}",
         )
-    return replace(own, value=new, value_from=None, basis=basis, note=note or own.note, unless=None)
+    required = own.required or not own.decides
+    return replace(own, value=new, value_from=None, basis=basis, note=note or own.note, unless=None, required=required)

@@ -105,7 +105,11 @@ class When:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """A threshold on one metric, as the catalogue writes it. Exactly one of `value` and `value_from`, or op report."""
+    """A threshold on one metric, as the catalogue writes it: one of `value` and `value_from`, or op report.
+
+    With neither (basis contract, not required) there is no threshold but the contract's own: once a plan names one the
+    check is required, and without one it only reports.
+    """
 
     metric: str
     op: str
@@ -122,6 +126,11 @@ class Check:
     until: date | None = None
     unless: Unless | None = None
     note: str = ""
+
+    @property
+    def of_contract(self) -> bool:
+        """Whether only a contract's own number makes a threshold of it."""
+        return self.op != "report" and self.value is None and self.value_from is None
 
 
 @dataclass(frozen=True, kw_only=True)

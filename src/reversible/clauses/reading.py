@@ -246,7 +246,8 @@ class _ClauseReader:
             refuse(clause.id, f"checks: a {clause.kind} clause has at least one")
         always = [
             one for one in clause.checks
-            if one.required and one.op != "report" and not (one.only_if_sampled or one.only_profile)
+            if (one.required or one.of_contract) and one.op != "report"
+            and not (one.only_if_sampled or one.only_profile)
         ]  # fmt: skip
         if not always and not required:
             refuse(clause.id, "checks: nothing that is always required settles this clause")
@@ -261,7 +262,7 @@ class _ClauseReader:
         check = Check(
             metric=metric.id,
             op=op,
-            value=None if op == "report" else self._threshold(row, metric, op),
+            value=None if op == "report" else self._threshold(row, metric, op, required=required),
             value_from=self._other(row, metric) if "value_from" in row else None,
             basis=row.one_of("basis", model.BASES) if "basis" in row or op != "report" else None,
             required=required,
@@ -286,7 +287,9 @@ class _ClauseReader:
             refuse(row.at("until"), "before `from`")
         return check
 
-    def _threshold(self, row: Row, metric: Metric, op: str) -> Value | None:
+    def _threshold(self, row: Row, metric: Metric, op: str, *, required: bool) -> Value | None:
+        if "value" not in row and "value_from" not in row and not required and row.text("basis", "") == "contract":
+            return None  # the contract's own number, or none
         if ("value" in row) == ("value_from" in row):
             refuse(row.at("value"), "exactly one of value and value_from is expected")
         if "value" not in row:

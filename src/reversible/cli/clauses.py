@@ -43,7 +43,8 @@ def clauses(clause_id: str | None, as_json: bool, lang: str) -> int:
     click.echo(f"{row['id']}  {row['title'][lang]}\n\n{row['requirement'][lang]}\n")
     click.echo(f"{row['severity']}, {row['kind']}, {row['proof_level']}  ({', '.join(row['sources'])})")
     for one in row["checks"]:
-        threshold = one.get("value", one.get("value_from", ""))
+        none = "" if one["op"] == "report" else "(the contract's number, where it names one)"
+        threshold = one.get("value", one.get("value_from", none))
         click.echo(f"  {one['metric']} {one['op']} {threshold}  [{one.get('basis', '-')}]")
     for one in row["documents"]:
         click.echo(f"  + {one[lang]}")

@@ -1,5 +1,9 @@
 """Does the port decide as the original does, and how close to a decision must one go to see it decide otherwise?
 
+A rule says what an answer is for: "argmax" and "threshold:0.5" make a class of it; "within:0.5" (in the outputs' unit)
+and "relative:0.01" (of the recorded number) say which numbers are as good as the recorded one; "value" says that it is
+a number and nothing is decided of it, as does argmax where there is one output.
+
 Three answers of growing reach: the rate of flips on a sample, with an exact bound; the inputs whose decision cannot
 flip, because their margin is wider than the error allows; and a search along lines between inputs of different
 classes, which probes where decisions are closest. Only the first is a rate: searched inputs are no sample.
@@ -18,6 +22,8 @@ from reversible.errors import BundleError
 STEPS = 22  # each halves the distance: float32 inputs of one scale end as neighbours
 PAIRS = 91  # 91 * 22 = 2,002 probes
 _SEED = 20261126
+_NUMBER = r"\d+(\.\d+)?(e-?\d+)?"
+RULES = rf"^(argmax|value|threshold:-?{_NUMBER}|(within|relative):{_NUMBER})$"  # what a plan may say
 
 Answer = Callable[[NDArray[Any]], NDArray[Any]]  # inputs (rows, ...) -> answers (rows, outputs)
 
@@ -39,7 +45,34 @@ def decide(answers: NDArray[Any], rule: str) -> NDArray[np.int64]:
 
 def decides(answers: NDArray[Any], rule: str) -> bool:
     """Whether the rule tells answers (rows, outputs) apart at all: the largest of one output is always that one."""
-    return rule != "argmax" or answers.shape[1] > 1
+    return rule != "value" and (rule != "argmax" or answers.shape[1] > 1)
+
+
+def classifies(answers: NDArray[Any], rule: str) -> bool:
+    """Whether the rule makes classes of answers (rows, outputs)."""
+    return decides(answers, rule) and _tolerance(rule) is None
+
+
+def alike(here: NDArray[Any], there: NDArray[Any], rule: str) -> NDArray[np.bool_]:
+    """Whether each answer is as good as the recorded one: the same class, or every number within the tolerance.
+
+    Args:
+        here: Shape (rows, outputs).
+        there: What was recorded, same shape.
+        rule: Any; where nothing is decided, nothing is told apart.
+
+    Returns:
+        Shape (rows,). A number that is not finite is like itself alone.
+    """
+    tolerance = _tolerance(rule)
+    if tolerance is None:
+        return decide(here, rule) == decide(there, rule) if decides(there, rule) else np.ones(len(there), np.bool_)
+    kind, limit = tolerance
+    left, right = np.asarray(here, dtype=np.float64), np.asarray(there, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        near = np.abs(left - right) <= limit * (np.abs(right) if kind == "relative" else 1.0)
+    same = (left == right) | (np.isnan(left) & np.isnan(right))
+    return np.asarray((same | (near & np.isfinite(left) & np.isfinite(right))).all(axis=1))
 
 
 def margins(answers: NDArray[Any], rule: str) -> Doubles:
@@ -175,6 +208,17 @@ def _pairs(classes: NDArray[np.int64], count: int, draw: np.random.Generator) ->
         (int(draw.choice(rows[a])), int(draw.choice(rows[b])))
         for a, b in (kinds[number % len(kinds)] for number in range(count))
     ]
+
+
+def _tolerance(rule: str) -> tuple[str, float] | None:
+    """The kind of a tolerance and its number; None for any other rule."""
+    kind, _, limit = rule.partition(":")
+    if kind not in ("within", "relative"):
+        return None
+    try:
+        return kind, float(limit)
+    except ValueError as error:
+        raise BundleError(f"the decision rule {rule!r} has no number") from error
 
 
 def _threshold(rule: str) -> float:

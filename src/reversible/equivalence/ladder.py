@@ -28,9 +28,11 @@ ALL_THE_SAME = "every input gets the same answer: nothing was tried"
 TOO_COARSE = "the answers were recorded with fewer than 6 significant digits: small defects would be lost"
 OVERFLOWS = "legitimate float32 arithmetic itself gives no finite answer on too many of the inputs"
 NO_DECISION = "each answer is one number and no threshold makes a decision of it: name one in the plan (decision)"
+TOO_FEW_JUDGED = "the float64 reference covers too few inputs to say how many of the others get the endpoint's number"
 NO_REFERENCE = "there is no float64 reference"
 # Why it is not equivalent.
 MISNAMED = "decisions differ although their numbers agree: other labels, or another order of them"
+OFF_NUMBERS = "the answers are further off than float32 explains"
 OFF = "the answers are further off than float32 explains, and decisions differ or too few inputs show that they do not"
 
 
@@ -56,7 +58,8 @@ class Seen:
         identical: Whether all answers are the same bits.
         distinct: How many different answers there are: with one, nothing was tried.
         ratios: R of each input; None when no reference could be had, and `why` says the reason.
-        flips: Inputs with another decision.
+        flips: Inputs with another decision; where nothing is decided, those whose numbers are further off than float32
+            explains.
         unexplained: Those of them whose numbers are too close for it: other labels, or another order of them.
         decides: Whether answers make decisions: without any, none can flip, and D is never reached.
         deterministic: Whether the source repeats itself to within the floor.
@@ -115,7 +118,7 @@ def stand(
         flip_rate: The rate that the bound must not exceed for D.
         confidence: Of that bound, one-sided.
     """
-    bound = scoring.upper_bound(seen.flips, seen.n, confidence) if seen.n and seen.decides else 1.0
+    bound = scoring.upper_bound(seen.flips, seen.n, confidence) if seen.n else 1.0
 
     def at(rung: Rung, reason: str = "") -> Standing:
         return Standing(rung=rung, seen=seen, flip_bound=bound, flip_rate=flip_rate, reason=reason)
@@ -138,9 +141,9 @@ def stand(
         return at(Rung.UNDETERMINED, OVERFLOWS)
     if seen.ratios.within(median, largest):
         return at(Rung.NUMERICAL)
-    if bound <= flip_rate:
+    if seen.decides and bound <= flip_rate:
         return at(Rung.DECISION)
-    return at(Rung.FAILED, OFF)
+    return at(Rung.FAILED, OFF if seen.decides else OFF_NUMBERS)
 
 
 def inputs_sha256(feeds: dict[str, NDArray[Any]]) -> str:

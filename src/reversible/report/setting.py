@@ -204,7 +204,8 @@ def criteria(about: Material) -> tuple[Block, ...]:
 def _criterion_row(about: Material, one: Document) -> tuple[Cell, ...]:
     tr, metric, given = about.tr, one["metric"], one.get("value_from")
     value = one.get("value") if not given else (about.plan.get("facts") or {}).get(given)
-    bound = about.words.threshold(one["op"], value, about.words.unit(given or metric))
+    op = one["op"] if given or "value" in one else "report"  # the contract names no number
+    bound = about.words.threshold(op, value, about.words.unit(given or metric))
     if given:
         bound = f"{bound} ({about.words.metric(given)})"
     return (

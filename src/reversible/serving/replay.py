@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reversible.assets import Asset
-from reversible.equivalence.decisions import decide, decides
+from reversible.equivalence.decisions import alike, decides
 from reversible.errors import BundleError
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def replay(bundle: "Bundle", asset: Asset, url: str) -> Replayed | None:
         largest = float(np.abs(found - expected)[numbers].max(initial=0.0))
         worst = largest if worst is None else max(worst, largest)
         lacking = ~(numbers | (found == expected) | (np.isnan(found) & np.isnan(expected))).all(axis=1)
-        changed += int((lacking | (decide(found, rule) != decide(expected, rule))).sum())
+        changed += int((lacking | ~alike(found, expected, rule)).sum())
     recorded = [float(one["latency_ms"]) for one in exchanges] or [0.0]
     return Replayed(
         requests=len(exchanges), inputs=inputs, refused=tuple(refused), reshaped=tuple(reshaped),
