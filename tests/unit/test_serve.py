@@ -21,11 +21,12 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
 import json_schemas
+from reversible import wire
 from reversible.bundle.reader import Bundle
 from reversible.cli.main import cli
 from reversible.errors import BundleError, DestinationError, UsageError
-from reversible.serving import ModelServer, ServedModel, replay, wire
-from reversible.serving.model import Input
+from reversible.serving import ModelServer, ServedModel, replay
+from reversible.wire import Field
 
 
 @pytest.fixture(scope="module")
@@ -238,9 +239,9 @@ def test_weights_outside_the_folder_are_not_opened(tmp_path: Path) -> None:
 # --- other kinds of input ----------------------------------------------------------------------------------------
 
 TEXT, AGE, IMAGE = (
-    Input("text", np.object_, (None, 1)),
-    Input("age", np.float32, (None, 1)),
-    Input("n", np.int64, (None, 2)),
+    Field("text", np.object_, (None, 1)),
+    Field("age", np.float32, (None, 1)),
+    Field("n", np.int64, (None, 2)),
 )
 
 

@@ -73,6 +73,10 @@ class BundleWriter:
         """The SHA-256 of a part that is there, whole; empty when it is not."""
         return self._parts.get(path, "")
 
+    def path(self, path: str) -> Path:
+        """Where a part, or a folder of parts, lies until the bundle is whole: to be read."""
+        return self._work / path
+
     @contextmanager
     def part(self, path: str) -> Iterator[IO[bytes]]:
         """A binary stream that becomes the part `path` when the block ends well, and nothing when it does not.

@@ -1,6 +1,6 @@
 """What does onnxruntime answer, under each setting that nobody would call wrong?"""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reversible.errors import BundleError
+from reversible.wire import Field
 
 Feeds = Mapping[str, NDArray[Any]]
+
+
+# onnxruntime's names of types -> NumPy's. Strings are Python objects.
+_TYPES = {
+    "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16,
+    "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(int16)": np.int16, "tensor(int8)": np.int8,
+    "tensor(uint64)": np.uint64, "tensor(uint32)": np.uint32, "tensor(uint16)": np.uint16, "tensor(uint8)": np.uint8,
+    "tensor(bool)": np.bool_, "tensor(string)": np.object_,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +56,26 @@ def session(path: Path, setting: Setting = USUAL) -> Any:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions derive from Exception alone
         raise BundleError(f"{path.name} cannot be run: {first_line(error)}") from error
+
+
+def fields(values: Sequence[Any]) -> tuple[Field, ...]:
+    """Inputs or outputs as a session lists them: names, types and shapes.
+
+    Raises:
+        BundleError: one is no tensor of a type that a request can carry.
+    """
+    for one in values:
+        if one.type not in _TYPES:
+            raise BundleError(f"{one.name} is a {one.type}, which no request can carry")
+    return tuple(
+        Field(one.name, _TYPES[one.type], tuple(dim if isinstance(dim, int) else None for dim in one.shape))
+        for one in values
+    )
+
+
+def outputs(opened: Any) -> tuple[Field, ...]:
+    """The outputs of a session that are tensors, in their order."""
+    return fields([one for one in opened.get_outputs() if one.type in _TYPES])
 
 
 def ask(opened: Any, feeds: Feeds, *, batch: int | None = None, output: int = 0) -> NDArray[Any]:

@@ -4,8 +4,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
+from reversible import wire
 from reversible.errors import BundleError, DestinationError
-from reversible.serving import wire
 from reversible.serving.model import ServedModel
 
 _LARGEST = 64 << 20  # bytes of one request; SageMaker takes 25 MiB

@@ -1,0 +1,61 @@
+"""What is the reference of inputs that have different sizes?
+
+Texts are of different lengths, and filling them up would ask the model something else. So inputs of one size are
+asked together, and the answers put back in order.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reversible.equivalence import reference
+from reversible.equivalence.reference import Reference
+from reversible.errors import BundleError
+from reversible.evaluator import Evaluator
+
+Group = tuple[NDArray[np.int64], dict[str, NDArray[Any]]]  # rows of the golden set, and what the graph is given
+
+
+def of_port(path: Path, groups: Iterable[Group], *, output: str, **options: Any) -> Reference:
+    """`reference.of_port` of all groups.
+
+    Args:
+        path: The ONNX file.
+        groups: Inputs of one size each.
+        output: Its name.
+        options: As `reference.of_port` takes them.
+
+    Raises:
+        EvaluatorError: the engine does not cover an operator, or an input has another type.
+        BundleError: the runtime refuses the file or an input, or answers have different sizes.
+    """
+    place = [one.name for one in Evaluator(path).outputs].index(output)
+    parts = [reference.of_port(path, feeds, rows=rows, output=place, **options) for rows, feeds in groups]
+    if len({one.answers.shape[1] for one in parts}) > 1:
+        raise BundleError(f"{output}: its answers have a size of their own for each length of input")
+    rows = np.concatenate([one.rows for one in parts])
+    order = np.argsort(rows, kind="stable")
+    return Reference(
+        rows=rows[order],
+        answers=np.concatenate([one.answers for one in parts])[order],
+        floor=np.concatenate([one.floor for one in parts])[order],
+        source=parts[0].source,
+        about=parts[0].about,
+    )
+
+
+def affordable(path: Path, budget: int, *, least: int, most: int) -> int:
+    """How many inputs may be asked when each reads every weight once and `budget` bytes may be read in all."""
+    files = (path, path.with_name(f"{path.name}.data"))
+    size = sum(one.stat().st_size for one in files if one.exists())
+    return int(min(most, max(least, budget // max(size, 1))))
+
+
+def spread(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Some of the rows, evenly."""
+    if len(rows) <= count:
+        return rows
+    return rows[np.unique(np.linspace(0, len(rows) - 1, count).astype(np.int64))]
