@@ -2,7 +2,8 @@
 
 In a process of its own, behind the fence: no network, none of our environment's variables, an empty home. What
 came with the file may run there, and can take nothing from here. `python -m reversible_exporters.conversion NAME
-IN OUT` is that process; `convert` starts it.
+IN OUT` is that process; `convert` starts it. With several IN OUT the process loads the framework once and forks for
+each model; `convert_together` starts that.
 """
 
 import importlib
@@ -14,12 +15,14 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from reversible import fence, registry
 from reversible.errors import ReversibleError, SourceError, UsageError
-from reversible_exporters import environments
+from reversible.interfaces import SharesStart
+from reversible_exporters import conversion_fork, environments
 
 _TIME_S = 900.0
 _TIME_PER_BYTE_S = 10e-6  # every weight is read some fifty times: a model of 90 MB took 500 s on a busy machine
@@ -94,10 +97,70 @@ def convert(
     Raises:
         SourceError: the model cannot be converted; the message says why.
     """
-    size = _size(source)
-    limit_s = _TIME_S + _TIME_PER_BYTE_S * size if time_s is None else time_s
+    limit_s = _limit_s(_size(source)) if time_s is None else time_s
+    done = _run(name, [(source, target)], stop=stop, time_s=limit_s)
+    answer = _last_json(done.stdout)
+    if answer is not None and "error" in answer:
+        raise SourceError(answer["error"], hint=answer["hint"])
+    if done.returncode != 0 or answer is None:
+        late = "was stopped" if stop is not None and stop.is_set() else "took too long"
+        how = late if done.returncode is None else f"ended with status {done.returncode}"
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise SourceError(f"{source.name}: its conversion {how}: {last[:300]}")
+    return _conversion(name, answer, done)
+
+
+def convert_together(
+    name: str, models: Sequence[tuple[Path, Path]], *, stop: threading.Event | None = None
+) -> list[Conversion | SourceError | None]:
+    """Run one converter for several models behind one fence, where it can load its framework once for all of them.
+
+    What was tried behind the fence must be known of each model alone: when anything was, nothing is returned.
+
+    Args:
+        name: The converter's entry point.
+        models: Source and target of each, as in `convert`.
+        stop: As in `convert`.
+
+    Returns:
+        For each model what became of it; None where nobody can say, and it must be converted alone.
+    """
+    if len(models) < 2 or not isinstance(registry.converters()[name], SharesStart):
+        return [None] * len(models)
+    done = _run(name, models, stop=stop, time_s=sum(_limit_s(_size(source)) for source, _ in models))
+    answers = (_last_json(done.stdout) or {}).get("answers")
+    if done.returncode != 0 or done.attempts or not isinstance(answers, list) or len(answers) != len(models):
+        return [None] * len(models)
+    return [_outcome(name, answer, done) for answer in answers]
+
+
+def _outcome(name: str, answer: Any, done: fence.Fenced) -> Conversion | SourceError | None:
+    if not isinstance(answer, dict):
+        return None
+    if "error" in answer:
+        return SourceError(answer["error"], hint=answer["hint"])
+    return _conversion(name, answer, done)
+
+
+def _conversion(name: str, answer: dict[str, Any], done: fence.Fenced) -> Conversion:
+    return Conversion(
+        converter=name,
+        executed_vendor_code=registry.converters()[name].executes_vendor_code,
+        described=answer,
+        fence=done.kind,
+        attempts=tuple(f"{one.proto} {one.host}:{one.port}" for one in done.attempts if not one.allowed),
+        counted=done.counted,
+    )
+
+
+def _run(
+    name: str, models: Sequence[tuple[Path, Path]], *, stop: threading.Event | None, time_s: float
+) -> fence.Fenced:
+    """The process behind the fence, to its end."""
     home = Path.home()
     hidden = [home / entry for entry in _HIDDEN if (home / entry).exists()]
+    paths = [str(path) for pair in models for path in pair]
+    largest = max(_size(source) for source, _ in models)
     with tempfile.TemporaryDirectory(prefix="reversible-convert-") as empty:
         environment = {
             **{name: os.environ[name] for name in _KEPT if name in os.environ},
@@ -108,32 +171,18 @@ def convert(
         packages = Path(empty) / "packages"
         packages.mkdir()
         python, called, variables = environments.interpreter(registry.converters()[name], packages)
-        command = [python, "-m", "reversible_exporters.conversion", called or name, str(source), str(target)]
-        environment |= variables
         try:
-            done = fence.run(
-                command, env=environment, cwd=Path(empty), timeout_s=limit_s, hide=hidden, stop=stop,
-                memory_bytes=_MEMORY + _MEMORY_PER_BYTE * size,
+            return fence.run(
+                [python, "-m", "reversible_exporters.conversion", called or name, *paths],
+                env=environment | variables, cwd=Path(empty), timeout_s=time_s, hide=hidden, stop=stop,
+                memory_bytes=_MEMORY + _MEMORY_PER_BYTE * largest,
             )  # fmt: skip
         except OSError as error:
-            raise SourceError(f"{source.name}: {error}") from error
-    answer = _last_json(done.stdout)
-    if answer is not None and "error" in answer:
-        raise SourceError(answer["error"], hint=answer["hint"])
-    if done.returncode != 0 or answer is None:
-        late = "was stopped" if stop is not None and stop.is_set() else "took too long"
-        how = late if done.returncode is None else f"ended with status {done.returncode}"
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise SourceError(f"{source.name}: its conversion {how}: {last[:300]}")
-    tried = tuple(f"{one.proto} {one.host}:{one.port}" for one in done.attempts if not one.allowed)
-    return Conversion(
-        converter=name,
-        executed_vendor_code=registry.converters()[name].executes_vendor_code,
-        described=answer,
-        fence=done.kind,
-        attempts=tried,
-        counted=done.counted,
-    )
+            raise SourceError(f"{models[0][0].name}: {error}") from error
+
+
+def _limit_s(size: int) -> float:
+    return _TIME_S + _TIME_PER_BYTE_S * size
 
 
 def _size(source: Path) -> int:
@@ -150,17 +199,28 @@ def _last_json(stdout: str) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def main(name: str, source: str, target: str) -> int:
+def main(name: str, *paths: str) -> int:
     """The inside of the fence: one line of JSON on standard output."""
-    largest = _WRITTEN + _WRITTEN_PER_BYTE * _size(Path(source))
+    models = [(Path(source), Path(target)) for source, target in zip(paths[::2], paths[1::2], strict=True)]
+    try:
+        converter = _converter(name)
+    except UsageError as error:
+        answer: dict[str, Any] = {"error": error.message, "hint": error.hint}
+    else:
+        one = partial(_answer, converter)
+        answer = one(*models[0]) if len(models) == 1 else conversion_fork.each(converter.prepare, one, models)
+    print(json.dumps(answer, allow_nan=False), flush=True)
+    return 1 if "error" in answer else 0
+
+
+def _answer(converter: Any, source: Path, target: Path) -> dict[str, Any]:
+    largest = _WRITTEN + _WRITTEN_PER_BYTE * _size(source)
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     try:
-        answer: dict[str, Any] = _converter(name).convert(Path(source), Path(target))
+        answer: dict[str, Any] = converter.convert(source, target)
     except ReversibleError as error:
-        print(json.dumps({"error": error.message, "hint": error.hint}), flush=True)
-        return error.exit_status
-    print(json.dumps(answer, allow_nan=False), flush=True)
-    return 0
+        return {"error": error.message, "hint": error.hint}
+    return answer
 
 
 def _converter(name: str) -> Any:
@@ -175,4 +235,4 @@ def _converter(name: str) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:4]))
+    sys.exit(main(*sys.argv[1:]))

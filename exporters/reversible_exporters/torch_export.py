@@ -189,6 +189,14 @@ def legacy(net: Any, inputs: Inputs, name: str = "torch.onnx legacy") -> Attempt
     return Attempt(name=name, make=make)
 
 
+def export_smallest() -> None:
+    """Export one small layer, so that this process has loaded all that PyTorch puts off until its first export."""
+    torch.hub.tqdm.monitor_interval = 0  # its progress bar would leave a thread
+    with _quiet():
+        program = torch.export.export(torch.nn.ReLU(), (torch.zeros(1),), strict=False)
+        dynamo(lambda: program).make()
+
+
 def exported(net: torch.nn.Module, inputs: Inputs) -> Any:
     """`torch.export` of a module whose inputs come by place, every axis of `inputs` free."""
     arguments = tuple(tensors(inputs.traced().feeds, [one.name for one in inputs.inputs]))

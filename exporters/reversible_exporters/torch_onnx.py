@@ -34,14 +34,17 @@ class TorchConverter:
         }
         return sorted(folders) if folders else saved
 
+    def prepare(self) -> None:
+        """See `SharesStart`. Exporting the smallest model loads what PyTorch puts off until its first export."""
+        _framework()
+        from reversible_exporters import torch_code, torch_program, torch_saved, torch_script  # noqa: F401 - for later
+        from reversible_exporters.torch_export import export_smallest
+
+        export_smallest()
+
     def convert(self, source: Path, target: Path) -> dict[str, Any]:
         """Write `target`; see `Converter`. The graph is left as it was built, no layer folded into another."""
-        try:
-            import onnxscript  # noqa: F401 - the exporter needs it, and says so late
-            import torch
-        except ModuleNotFoundError as error:
-            raise MissingSDKError(error.name or "torch", extra="torch") from error
-        torch.set_num_threads(1)
+        _framework()
         from reversible_exporters import torch_code, torch_program, torch_saved, torch_script
 
         if source.name.endswith(".pt2"):
@@ -52,3 +55,12 @@ class TorchConverter:
         if source.is_dir():
             return torch_code.convert(source, saved, target)
         return torch_code.convert_module(saved, torch_saved.module(saved), target)
+
+
+def _framework() -> None:
+    try:
+        import onnxscript  # noqa: F401 - the exporter needs it, and says so late
+        import torch
+    except ModuleNotFoundError as error:
+        raise MissingSDKError(error.name or "torch", extra="torch") from error
+    torch.set_num_threads(1)

@@ -191,3 +191,12 @@ class Converter(Protocol):
             SourceError: the model cannot be converted; the message says which part and why.
         """
         ...
+
+
+@runtime_checkable
+class SharesStart(Protocol):
+    """A converter whose framework takes seconds to load: models that are converted at the same time may share that."""
+
+    def prepare(self) -> None:
+        """Load what every conversion needs. It looks at no model and leaves no thread: the process forks next."""
+        ...
