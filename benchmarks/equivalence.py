@@ -22,6 +22,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from reversible.equivalence import ladder, reference, runtime
 from reversible.equivalence.ratio import Recording
+from reversible.golden import Column
+from reversible.processing.answers import Source
+from reversible.processing.asked import Asked
+from reversible.processing.raw import Processing
 from reversible_verifiers import error_ratio, outputs
 from reversible_verifiers.golden_answers import Golden
 
@@ -118,8 +122,12 @@ def golden(folder: Path, inputs: Any, batch: int, name: str) -> Golden:
     (folder / "golden").mkdir()
     with (folder / "golden/floor.parquet").open("wb") as stream:
         reference.write(stored, stream, inputs_sha256=ladder.inputs_sha256({"input": inputs}))
+    session = runtime.session(folder / "model.onnx")
+    column = Column.of("input", inputs, column="input")
+    processing = Processing(folder / "processing", runtime.fields(session.get_inputs()), [column.field])
     return Golden(
-        inputs=inputs, outputs=recorded, labels=np.full(len(inputs), -1), origins=("drawn",) * len(inputs),
+        asked=Asked([column], processing), name="output", source=Source(runtime.outputs(session)[0].name), number=0,
+        outputs=recorded, labels=np.full(len(inputs), -1), origins=("drawn",) * len(inputs),
         batch_size=batch, spread=0.0, decisions_changed=0, witness_rows=np.zeros(0, np.int64),
         witness_outputs=np.zeros((0, answers.shape[1]), np.float32), labels_at_source=None,
         recording=Recording(digits=9, decimals=12),
@@ -160,8 +168,8 @@ def main() -> None:
             def ours(
                 folder: Path = folder, recorded: Golden = recorded, agrees: Any = everybody, rungs: list[str] = rungs
             ) -> None:
-                reruns = outputs._rerun(folder / "model.onnx", recorded)
-                found = error_ratio.measure(folder, recorded, reruns, rule="argmax", agrees=agrees)
+                reruns = outputs._rerun(outputs._session(folder / "model.onnx"), (recorded,))
+                found = error_ratio.measure(folder, recorded, reruns["output"], rule="argmax", agrees=agrees)
                 rungs.append(str(found.standing.rung))
 
             rounds = [(cpu(plain), cpu(ours)) for _ in range(arguments.rounds)]

@@ -1,12 +1,9 @@
 """What does the live endpoint answer, word for word?
 
-The golden set is recorded while the endpoint still exists: every request and every answer as raw bytes, the numbers
+The golden set is recorded while the endpoint still exists: every request and every answer as raw bytes, the values
 read from them, when and how fast, and whether the same question gets the same answer.
 """
 
-import hashlib
-import io
-import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,15 +15,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reversible import golden, wire
 from reversible.errors import SourceError, UsageError
+from reversible.golden import Column
+from reversible.wire import CSV, JSON
+from reversible_exporters.golden_questions import Questions
+from reversible_exporters.golden_requests import csv_request, request
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from reversible.bundle.writer import BundleWriter
 
-Floats = NDArray[np.float32]
-JSON, CSV = "application/json", "text/csv"
+Rows = NDArray[np.int64]
+Answers = dict[str, NDArray[Any]]
 _REPEATED_INPUTS, _REPEATS = 20, 3
 _SEED = 20261124
 
@@ -43,56 +45,22 @@ class Answer:
     variant: str
 
 
-# Body, content type -> answer; raises SourceError for a refusal.
+class RefusedError(SourceError):
+    """The endpoint is well and does not take this input: a status of 400 to 499."""
+
+    def __init__(self, message: str, *, hint: str = "", status: int) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+# Body, content type -> answer; raises SourceError for a refusal, RefusedError where the input is what is refused.
 Ask = Callable[[bytes, str], Answer]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Questions:
-    """The inputs of a golden set: (rows, width) float32, the known class or None, the origin, and the file's digest."""
-
-    inputs: Floats
-    labels: tuple[int | None, ...]
-    origins: tuple[str, ...]
-    sha256: str
-
-    @classmethod
-    def read(cls, content: bytes, where: str) -> "Questions":
-        """Read `input`, and `label` and `origin` where they are, from a Parquet file.
-
-        Raises:
-            UsageError: it is not such a file.
-        """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            table = pq.read_table(io.BytesIO(content))
-            inputs = np.array(table["input"].to_pylist(), dtype=np.float32)
-        except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
-            reason = str(error).splitlines()[0][:200]
-            raise UsageError(
-                f"{where} is not a Parquet file with a column `input` of equally long float32 lists: {reason}"
-            ) from error
-        if inputs.ndim != 2 or not len(inputs):
-            raise UsageError(f"{where}: column `input` has the shape {inputs.shape}, not (rows, width)")
-        if infinite := np.flatnonzero(np.isinf(inputs).any(axis=1)).tolist():
-            raise UsageError(f"{where}: row {infinite[0]} holds an infinite value, which JSON cannot carry")
-        names = table.column_names
-        labels = table["label"].to_pylist() if "label" in names else [None] * len(inputs)
-        origins = table["origin"].to_pylist() if "origin" in names else ["given"] * len(inputs)
-        return cls(
-            inputs=inputs,
-            labels=tuple(labels),
-            origins=tuple(str(one) for one in origins),
-            sha256=hashlib.sha256(content).hexdigest(),
-        )
-
-
 def try_one(questions: Questions, ask: Ask, endpoint: str) -> tuple[int, float]:
-    """Ask the first input; return how many numbers came back and after how many seconds. Raises as `record`."""
-    answer = ask(json_request(questions.inputs[:1]), JSON)
-    return json_answer(answer.body, 1, f"endpoint {endpoint}, input 0").size, answer.latency_s
+    """Ask the first input; return how many values came back and after how many seconds. Raises as `record`."""
+    _, answer, found = _asked(questions, np.array([0]), ask, f"endpoint {endpoint}, input 0")
+    return sum(one.size for one in found.values()), answer.latency_s
 
 
 def record(
@@ -105,70 +73,58 @@ def record(
     folder: str,
     into: "BundleWriter",
 ) -> dict[str, Any]:
-    """Ask everything in batches, ask some again, and write `folder`/golden and `folder`/test_data_set_0.
+    """Ask everything in batches, ask some again, and write `folder`/golden.
+
+    A probe that the endpoint refuses (400 to 499) is no input of the golden set: it is recorded with what was said.
 
     Returns:
         The manifest that was written.
 
     Raises:
-        SourceError: the endpoint refuses, or answers something that is not a table of numbers.
+        SourceError: the endpoint refuses, or answers something that is not one entry per input.
     """
     import pyarrow as pa
 
     started = datetime.now(UTC)
-    exchanges: list[dict[str, Any]] = []
-    outputs: list[Floats] = []
-    for first in range(0, len(questions.inputs), batch_size):
-        rows = questions.inputs[first : first + batch_size]
-        request = json_request(rows)
-        answer = ask(request, JSON)
-        outputs.append(
-            json_answer(answer.body, len(rows), f"endpoint {endpoint}, inputs {first} to {first + len(rows) - 1}")
-        )
-        exchanges.append(
-            {
-                "first": first, "count": len(rows), "request": request, "request_type": JSON, "response": answer.body,
-                "response_type": answer.content_type, "status": answer.status,
-                "latency_ms": round(answer.latency_s * 1e3, 3), "request_id": answer.request_id,
-                "variant": answer.variant,
-            }
-        )  # fmt: skip
-    answers = _joined(outputs, endpoint)
-    repeated = _repeat(questions.inputs, ask, endpoint)
-    latencies = np.array([exchange["latency_ms"] for exchange in exchanges])
+    recorded = _Recorded(questions, ask, endpoint)
+    for rows in questions.batches(batch_size):
+        recorded.add(rows)
+    kept = questions.only(recorded.rows)
+    answers = recorded.joined()
+    repeated = _repeat(kept, ask, endpoint)
+    latencies = np.array([exchange["latency_ms"] for exchange in recorded.exchanges])
     manifest = {
-        "format": "reversible-golden/1",
+        "format": golden.FORMAT,
         "endpoint": endpoint,
         **about,
         "started_at": started.isoformat(),
         "finished_at": datetime.now(UTC).isoformat(),
-        "inputs": len(questions.inputs),
-        "labelled": sum(label is not None for label in questions.labels),
-        "origins": {origin: questions.origins.count(origin) for origin in sorted(set(questions.origins))},
+        "signature": {
+            "inputs": [one.to_json() for one in kept.columns],
+            "outputs": [one.to_json() for one in answers],
+            "asked_as": kept.form,
+        },
+        "inputs": kept.count,
+        "labelled": sum(label is not None for label in kept.labels),
+        "origins": {origin: kept.origins.count(origin) for origin in sorted(set(kept.origins))},
         "inputs_sha256": questions.sha256,
-        "sampling": {"plan": "every row of the file, in its order", "repeated": "drawn at random", "seed": _SEED},
+        "sampling": {"plan": questions.plan, "repeated": "drawn at random", "seed": _SEED},
+        "refused_probes": len(recorded.refused),
         "batch_size": batch_size,
-        "output_shape": list(answers.shape[1:]),
-        "precision": "float32, every digit recorded",
+        "precision": "every digit recorded",
         "determinism": repeated,
         "latency_ms": {"p50": float(np.percentile(latencies, 50)), "p95": float(np.percentile(latencies, 95))},
     }
-    flat = answers.reshape(len(answers), -1)
+    index = {"index": pa.array(range(kept.count), pa.int32())}
+    about_rows = {"label": pa.array(kept.labels, pa.int32()), "origin": pa.array(kept.origins)}
     tables = {
-        "inputs": pa.table(
-            {
-                "index": pa.array(range(len(flat)), pa.int32()),
-                "input": _lists(questions.inputs),
-                "label": pa.array(questions.labels, pa.int32()),
-                "origin": pa.array(questions.origins),
-            }
-        ),
-        "outputs": pa.table({"index": pa.array(range(len(flat)), pa.int32()), "output": _lists(flat)}),
-        "requests": pa.Table.from_pylist(exchanges),
+        "inputs": pa.table({**index, **_arrow(kept.columns), **about_rows}),
+        "outputs": pa.table({**index, **_arrow(answers)}),
+        "requests": pa.Table.from_pylist(recorded.exchanges),
+        **({"refused": pa.Table.from_pylist(recorded.refused)} if recorded.refused else {}),
     }
     for name, table in tables.items():
         _put_table(into, f"{folder}/golden/{name}.parquet", table)
-    _put_onnx_layout(into, folder, questions.inputs, answers)
     into.put_json(f"{folder}/golden/manifest.json", manifest)
     return manifest
 
@@ -177,120 +133,183 @@ def sample(questions: Questions, ask: Ask, *, endpoint: str, count: int, seed: s
     """Ask a fresh sample one by one, as CSV where the endpoint takes it: another route than `record`.
 
     Returns:
-        Columns `index`, `input_sha256` and `output`, and the content type that was used.
+        Columns `index`, `input_sha256` and the outputs', and the content type that was used. Generated probes are not
+        among them.
     """
     import pyarrow as pa
 
-    total = len(questions.inputs)
-    drawn = sorted(random.Random(seed).sample(range(total), min(count, total)))  # noqa: S311 - a sample, no secret
+    known = questions.count - questions.probes or questions.count  # a refused probe would move those behind it
+    drawn = sorted(random.Random(seed).sample(range(known), min(count, known)))  # noqa: S311 - a sample, no secret
+    flat = all(len(one.field.shape) <= 2 and not one.field.is_bytes for one in questions.columns)
 
-    def one(index: int, content_type: str) -> list[float]:
-        row = questions.inputs[index : index + 1]
+    def one(index: int, content_type: str) -> Answers:
         where = f"endpoint {endpoint}, input {index} alone"
-        answer = ask(csv_request(row) if content_type == CSV else json_request(row), content_type)
-        if answer.content_type.startswith(CSV):
-            return [float(number) for number in csv_answer(answer.body, where)]
-        # Some endpoints answer JSON whatever the request accepts.
-        return [float(number) for number in json_answer(answer.body, 1, where).reshape(-1)]
+        if content_type != CSV:
+            return _asked(questions, np.array([index]), ask, where)[2]
+        row = [column.take(np.array([index])) for column in questions.columns]
+        return _read(ask(csv_request(row), CSV), 1, where)
 
+    content_type = CSV
     try:
-        one(drawn[0], CSV)
-        content_type = CSV
+        if not flat or questions.form != "instances":
+            raise SourceError("as CSV it cannot be asked")
+        names = list(one(drawn[0], CSV))
+        if names != list(one(drawn[0], JSON)):
+            content_type = JSON  # as CSV it answers something else
     except SourceError:
         content_type = JSON  # this one takes JSON alone; a real failure shows again below
-    outputs = [one(index, content_type) for index in drawn]
-    table = pa.table(
-        {
-            "index": pa.array(drawn, pa.int32()),
-            "input_sha256": [hashlib.sha256(questions.inputs[index].tobytes()).hexdigest() for index in drawn],
-            "output": pa.array(outputs, pa.list_(pa.float32())),
-        }
-    )
-    return table, content_type
+    joined = _columns([one(index, content_type) for index in drawn], endpoint)
+    table = {
+        "index": pa.array(drawn, pa.int32()),
+        "input_sha256": [golden.row_sha256(questions.columns, index) for index in drawn],
+        **_arrow(joined),
+    }
+    return pa.table(table), questions.form if content_type == JSON and questions.form == "image" else content_type
 
 
-def json_request(rows: Floats) -> bytes:
-    """`{"instances": [[...]]}`; each float32 in full, a missing value as null."""
-    table = [[None if value != value else value for value in row] for row in rows.tolist()]
-    return json.dumps({"instances": table}, allow_nan=False).encode()
+class _Recorded:
+    """The exchanges so far."""
+
+    def __init__(self, questions: Questions, ask: Ask, endpoint: str) -> None:
+        self._questions, self._ask, self._endpoint = questions, ask, endpoint
+        self.exchanges: list[dict[str, Any]] = []
+        self.refused: list[dict[str, Any]] = []
+        self._rows: list[int] = []
+        self._answers: list[Answers] = []
+
+    @property
+    def rows(self) -> Rows:
+        return np.array(self._rows, dtype=np.int64)
+
+    def add(self, rows: Rows) -> None:
+        """Ask one batch; where it is refused and holds probes, each of its inputs alone."""
+        first, last = int(rows[0]), int(rows[-1])
+        where = f"endpoint {self._endpoint}, inputs {first} to {last}"
+        try:
+            exchange = self._exchange(rows, where)
+        except RefusedError as error:
+            probes = [row for row in rows.tolist() if self._questions.is_probe(row)]
+            if not probes:
+                raise
+            if len(rows) > 1:
+                for row in rows:
+                    self.add(np.array([row]))
+                return
+            body, kind = request(self._questions.columns, rows, self._questions.form)
+            self.refused.append(
+                {
+                    "index": first, "origin": self._questions.origins[first], "request": body, "request_type": kind,
+                    "status": error.status, "said": error.message,
+                }
+            )  # fmt: skip
+            return
+        self.exchanges.append(exchange)
+        self._rows += rows.tolist()
+
+    def joined(self) -> tuple[Column, ...]:
+        if not self._rows:
+            raise SourceError(f"endpoint {self._endpoint}: it refused every probe: {self.refused[0]['said']}")
+        return _columns(self._answers, self._endpoint)
+
+    def _exchange(self, rows: Rows, where: str) -> dict[str, Any]:
+        body, answer, found = _asked(self._questions, rows, self._ask, where, whole=True)
+        self._answers.append(found)
+        return {
+            "first": len(self._rows), "count": len(rows), "request": body[0], "request_type": body[1],
+            "response": answer.body, "response_type": answer.content_type, "status": answer.status,
+            "latency_ms": round(answer.latency_s * 1e3, 3), "request_id": answer.request_id,
+            "variant": answer.variant,
+        }  # fmt: skip
 
 
-def csv_request(rows: Floats) -> bytes:
-    """One line per row; a missing value is an empty cell."""
-    lines = (",".join("" if value != value else repr(value) for value in row) for row in rows.tolist())
-    return ("\n".join(lines) + "\n").encode()
+def _asked(
+    questions: Questions, rows: Rows, ask: Ask, where: str, *, whole: bool = False
+) -> tuple[Any, Answer, Answers]:
+    body, kind = request(questions.columns, rows, questions.form)
+    answer = ask(body, kind)
+    return (body, kind) if whole else kind, answer, _read(answer, len(rows), where)
 
 
-def json_answer(body: bytes, count: int, where: str) -> Floats:
-    """The numbers of `{"predictions": [...]}`, one entry per input, float32.
-
-    Raises:
-        SourceError: it is something else; the message shows its beginning.
-    """
+def _read(answer: Answer, count: int, where: str) -> Answers:
     try:
-        document = json.loads(body)
-        answers = np.asarray(document["predictions"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise _nonsense(where, body) from error
-    if answers.dtype.kind not in "fi" or answers.ndim < 1 or len(answers) != count:
-        raise _nonsense(where, body)
-    return answers.astype(np.float32).reshape(count, -1) if answers.ndim == 1 else answers.astype(np.float32)
+        return wire.decode_answers(answer.body, answer.content_type, count)
+    except wire.AnswerError as error:
+        shown = answer.body[:120].decode("utf-8", "replace")
+        raise SourceError(
+            f'{where}: the answer is not {{"predictions": [...]}} with one row of numbers per input: {shown!r}',
+            hint="look at the container's log, or leave this endpoint's golden set out of the plan",
+        ) from error
 
 
-def csv_answer(body: bytes, where: str) -> Floats:
-    """The numbers of one CSV line, float32. Raises SourceError as `json_answer`."""
-    try:
-        return np.array([float(cell) for cell in body.decode("utf-8").strip().split(",")], dtype=np.float32)
-    except ValueError as error:
-        raise _nonsense(where, body) from error
+def _columns(answers: Sequence[Answers], endpoint: str) -> tuple[Column, ...]:
+    """The answers of all batches; numbers in float32 where that holds each of them exactly."""
+    names = list(answers[0])
+    if any(list(one) != names for one in answers):
+        raise SourceError(f"endpoint {endpoint}: its answers have other names from batch to batch")
+    placed = golden.columns(names, golden.OUTPUT)
+    found = []
+    for name in names:
+        parts = [one[name] for one in answers]
+        shapes = sorted({part.shape[1:] for part in parts})
+        if len({len(shape) for shape in shapes}) > 1 or any(part.dtype == object for part in parts) != all(
+            part.dtype == object for part in parts
+        ):
+            raise SourceError(f"endpoint {endpoint}: its answers change their shape between batches: {shapes}")
+        if len(shapes) > 1:
+            values = np.empty(sum(map(len, parts)), dtype=np.object_)
+            values[:] = [_narrow(row) for part in parts for row in part]
+        else:
+            values = _narrow(np.concatenate(parts))
+        found.append(Column.of(name, values, column=placed[name]))
+    return tuple(found)
 
 
-def _nonsense(where: str, body: bytes) -> SourceError:
-    shown = body[:120].decode("utf-8", "replace")
-    return SourceError(
-        f'{where}: the answer is not {{"predictions": [...]}} with one row of numbers per input: {shown!r}',
-        hint="look at the container's log, or leave this endpoint's golden set out of the plan",
-    )
+def _narrow(values: NDArray[Any]) -> NDArray[Any]:
+    if values.dtype != np.float64:
+        return values
+    with np.errstate(over="ignore"):
+        small = values.astype(np.float32)
+    return small if np.array_equal(small.astype(np.float64), values, equal_nan=True) else values
 
 
-def _joined(outputs: Sequence[Floats], endpoint: str) -> Floats:
-    shapes = sorted({output.shape[1:] for output in outputs})
-    if len(shapes) > 1:
-        raise SourceError(f"endpoint {endpoint}: its answers change their shape between batches: {shapes}")
-    return np.concatenate(outputs)
-
-
-def _repeat(inputs: Floats, ask: Ask, endpoint: str) -> dict[str, Any]:
+def _repeat(questions: Questions, ask: Ask, endpoint: str) -> dict[str, Any]:
     """Does the same question get the same answer? A few inputs, alone, several times."""
     draw = random.Random(_SEED)  # noqa: S311 - a sample, no secret
-    drawn = sorted(draw.sample(range(len(inputs)), min(_REPEATED_INPUTS, len(inputs))))
+    drawn = sorted(draw.sample(range(questions.count), min(_REPEATED_INPUTS, questions.count)))
     spread, decisions_changed = 0.0, 0
+    spreads: dict[str, float] = {}
     for index in drawn:
         where = f"endpoint {endpoint}, input {index} alone"
-        answers = []
-        for _ in range(_REPEATS):
-            answer = json_answer(ask(json_request(inputs[index : index + 1]), JSON).body, 1, where)
-            answers.append(answer.astype(np.float64).reshape(-1))
-        if len({answer.shape for answer in answers}) > 1:
+        asked = [_asked(questions, np.array([index]), ask, where)[2] for _ in range(_REPEATS)]
+        if len({tuple((name, one.shape) for name, one in answers.items()) for answers in asked}) > 1:
             raise SourceError(f"{where}: its answers change their shape between calls")
-        stacked = np.stack(answers)
-        # NaN every time is the same answer; NaN sometimes is not.
-        same = np.isnan(stacked).all(axis=0) | (stacked == stacked[0]).all(axis=0)
-        width = np.where(same, 0.0, stacked.max(axis=0) - stacked.min(axis=0))
-        spread = max(
-            spread, float(np.nan_to_num(width, nan=np.finfo(np.float64).max, posinf=np.finfo(np.float64).max).max())
-        )
-        decisions_changed += len({int(answer.argmax()) for answer in answers}) > 1
+        changed = False
+        for name, first in asked[0].items():
+            if first.dtype == np.object_:
+                changed |= len({str(answers[name].tolist()) for answers in asked}) > 1
+                continue
+            wide = [answers[name].astype(np.float64).reshape(-1) for answers in asked]
+            spreads[name] = max(spreads.get(name, 0.0), _spread(np.stack(wide)))
+            changed |= len({int(answer.argmax()) for answer in wide if answer.size}) > 1
+        decisions_changed += changed
+    spread = max(spreads.values(), default=0.0)
     return {
-        "indexes": drawn, "repeats": _REPEATS, "identical": spread == 0.0, "max_abs_spread": spread,
-        "decisions_changed": decisions_changed,
+        "indexes": drawn, "repeats": _REPEATS, "identical": spread == 0.0 and not decisions_changed,
+        "max_abs_spread": spread, "spread": spreads, "decisions_changed": decisions_changed,
     }  # fmt: skip
 
 
-def _lists(rows: Floats) -> "pa.Array":
-    import pyarrow as pa
+def _spread(stacked: NDArray[np.float64]) -> float:
+    """The largest difference of one number between calls. NaN every time is the same answer; NaN sometimes is not."""
+    if not stacked.size:
+        return 0.0
+    same = np.isnan(stacked).all(axis=0) | (stacked == stacked[0]).all(axis=0)
+    width = np.where(same, 0.0, stacked.max(axis=0) - stacked.min(axis=0))
+    return float(np.nan_to_num(width, nan=np.finfo(np.float64).max, posinf=np.finfo(np.float64).max).max())
 
-    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(rows).ravel(), pa.float32()), rows.shape[1])
+
+def _arrow(columns: Sequence[Column]) -> dict[str, "pa.Array"]:
+    return {name: array for one in columns for name, array in one.arrow().items()}
 
 
 def _put_table(into: "BundleWriter", path: str, table: "pa.Table") -> None:
@@ -298,15 +317,6 @@ def _put_table(into: "BundleWriter", path: str, table: "pa.Table") -> None:
 
     with into.part(path) as stream:
         pq.write_table(table, stream, compression="zstd")
-
-
-def _put_onnx_layout(into: "BundleWriter", folder: str, inputs: Floats, outputs: Floats) -> None:
-    """The layout of ONNX's own backend tests, so that any ONNX runtime can replay the golden set."""
-    from onnx import numpy_helper
-
-    for name, array in (("input_0", inputs), ("output_0", outputs)):
-        with into.part(f"{folder}/test_data_set_0/{name}.pb") as stream:
-            stream.write(numpy_helper.from_array(np.ascontiguousarray(array)).SerializeToString())
 
 
 def timed(call: Callable[[], Mapping[str, Any]]) -> Answer:

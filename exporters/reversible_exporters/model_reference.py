@@ -2,20 +2,26 @@
 
 Computed once, before the file is shipped, beside the golden set that it belongs to: `golden/floor.parquet` makes every
 later verification as cheap as running the model, `golden/trace.json` names the operator at which a damaged file
-begins to differ. Without the original in its own framework this is the black box of docs/equivalence.md: what is
-judged against it is what the endpoint recorded.
+begins to differ, and `test_data_set_0` holds the tensors that the raw inputs became. Without the original in its own
+framework this is the black box of docs/equivalence.md: what is judged against it is what the endpoint recorded.
 """
 
+import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from reversible.equivalence import ladder, localisation, reference
-from reversible.errors import BundleError
-from reversible.evaluator import Evaluator
-from reversible_exporters.golden_set import Floats
+from reversible import golden
+from reversible.equivalence import groups, ladder, localisation, reference, runtime
+from reversible.errors import BundleError, MissingSDKError
+from reversible.processing.answers import sources
+from reversible.processing.asked import Asked
+from reversible.processing.raw import Processing
+from reversible.wire import Field
 
 if TYPE_CHECKING:
     from reversible.bundle.writer import BundleWriter
@@ -23,30 +29,88 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TRACED = 2  # inputs: enough to see an operator that computes something else
+_BUDGET = 1 << 35  # bytes of weights read for one reference: 376 inputs of a MiniLM, every input of a small model
 
 
-def keep(model: Path, inputs: Floats, *, folder: str, into: "BundleWriter") -> bool:
-    """Write `folder`/golden/floor.parquet and trace.json; say whether it could be done.
+def put_tensors(*, folder: str, into: "BundleWriter") -> None:
+    """Write `test_data_set_0`, the layout of ONNX's own backend tests: any ONNX runtime can replay the golden set.
+
+    One set where all inputs have one size; where they have not, some inputs, each alone in a set.
+
+    Args:
+        folder: Of the model in the bundle; its graph, its processing and its golden set are written.
+        into: The bundle.
+
+    Raises:
+        BundleError: what was asked cannot become what the graph takes.
+    """
+    asked, answers, takes = _recorded(folder, into)
+    everything = np.arange(asked.count)
+    some = groups.spread(everything, golden.LAID_OUT)
+    for number, rows in enumerate([everything] if asked.uniform else [np.array([row]) for row in some]):
+        where = f"{folder}/test_data_set_{number}"
+        feeds = asked.feeds(rows)
+        for place, one in enumerate(takes):
+            _put_tensor(into, f"{where}/input_{place}.pb", feeds[one.name], one.name)
+        for place, (column, output) in enumerate(answers):
+            _put_tensor(into, f"{where}/output_{place}.pb", column.take(rows), output)
+
+
+def keep(*, folder: str, into: "BundleWriter") -> bool:
+    """Write the tensors, the reference and the trace of a recorded golden set; say whether it could be done.
 
     It is not an error when it cannot: whoever verifies computes a reference of their own, or says that there is none.
 
     Args:
-        model: The ONNX file.
-        inputs: The golden set's, (rows, width) float32.
-        folder: Of the model in the bundle.
+        folder: Of the model in the bundle; its graph, its processing and its golden set are written.
         into: The bundle.
     """
-    digest = ladder.inputs_sha256({"input": inputs})
-    rows = np.unique(np.linspace(0, len(inputs) - 1, _TRACED).astype(np.int64))
+    model = into.path(folder) / "model.onnx"
     try:
-        name = Evaluator(model).inputs[0].name
-        found = reference.of_port(model, {name: inputs})
-        lines = localisation.trace(model, {name: inputs[rows]})
-    except BundleError as error:  # an operator that the second engine does not know, an input that the file refuses
+        put_tensors(folder=folder, into=into)
+        asked, answers, _ = _recorded(folder, into)
+        _put_references(model, asked, [output for _, output in answers], folder, into)
+        _put_trace(model, asked, folder, into)
+    except (BundleError, MissingSDKError) as error:
+        # An operator that the second engine does not know, an input that the file refuses or that nothing makes.
         log.warning("%s: no float64 reference can be kept: %s", folder, error.message)
         return False
-    with into.part(f"{folder}/golden/floor.parquet") as stream:
-        reference.write(found, stream, inputs_sha256=digest)
+    return True
+
+
+def _recorded(folder: str, into: "BundleWriter") -> tuple[Asked, list[tuple[golden.Column, str]], tuple[Field, ...]]:
+    """What was asked, each recorded number with the graph's output that it is held against, and the graph's inputs."""
+    place = into.path(folder)
+    manifest = json.loads((place / "golden/manifest.json").read_bytes())
+    inputs = golden.read(place / "golden", manifest, "inputs")
+    outputs = golden.read(place / "golden", manifest, "outputs")
+    session = runtime.session(place / "model.onnx")
+    takes = runtime.fields(session.get_inputs())
+    found = sources(runtime.outputs(session), [one.field for one in outputs])
+    asked = Asked(inputs, Processing(place / "processing", takes, [one.field for one in inputs]))
+    return asked, [(one, found[one.field.name].output) for one in outputs if one.field.name in found], takes
+
+
+def _put_references(model: Path, asked: Asked, outputs: Sequence[str], folder: str, into: "BundleWriter") -> None:
+    """One floor for each recorded number: `floor.parquet` for the first, `floor-1.parquet` for the next."""
+    rows = np.arange(asked.count)
+    some = groups.spread(rows, groups.affordable(model, _BUDGET, least=ladder.FEWEST, most=asked.count))
+    digest = golden.inputs_sha256(asked.columns)
+    for number, output in enumerate(outputs):
+        found = groups.of_port(model, asked.groups(some), output=output)
+        with into.part(f"{folder}/golden/{golden.floor_name(number)}") as stream:
+            reference.write(found, stream, inputs_sha256=digest)
+
+
+def _put_trace(model: Path, asked: Asked, folder: str, into: "BundleWriter") -> None:
+    rows = np.unique(np.linspace(0, asked.count - 1, _TRACED).astype(np.int64))
+    lines = localisation.trace(model, asked.feeds(rows))
     with into.part(f"{folder}/golden/trace.json") as stream:
         stream.write(localisation.write(lines, rows.tolist()))
-    return True
+
+
+def _put_tensor(into: "BundleWriter", path: str, values: NDArray[Any], name: str) -> None:
+    from onnx import numpy_helper
+
+    with into.part(path) as stream:
+        stream.write(numpy_helper.from_array(np.ascontiguousarray(values), name).SerializeToString())

@@ -22,6 +22,7 @@ from reversible.assets import Asset, Kind
 from reversible.errors import SourceError, UsageError
 from reversible.interfaces import Reachability, Witness
 from reversible_exporters import golden_set, model_archive, model_document, model_reference
+from reversible_exporters.golden_questions import Questions
 from reversible_exporters.model_conversions import ModelConversions
 from reversible_exporters.sagemaker_calls import Calls, Golden, SageMakerSettings
 
@@ -122,7 +123,7 @@ class SageMakerExporter:
             golden_set.try_one(questions, self._calls.asker(asset.name), asset.name)
         if not into.has(_document(asset)):
             labelled = questions is not None and any(label is not None for label in questions.labels)
-            self._export_model(endpoint, asset, into, golden=golden, labelled=labelled, questions=questions)
+            self._export_model(endpoint, asset, into, golden=golden, labelled=labelled)
         if golden is not None and questions is not None and not into.has(f"{asset.folder}/golden/manifest.json"):
             golden_set.record(
                 questions, self._calls.asker(asset.name), endpoint=asset.name, batch_size=golden.batch_size,
@@ -133,6 +134,8 @@ class SageMakerExporter:
                 },
                 folder=asset.folder, into=into,
             )  # fmt: skip
+        if questions is not None and not into.has(f"{asset.folder}/golden/trace.json"):
+            model_reference.keep(folder=asset.folder, into=into)
 
     def stands(self, asset: Asset, into: "BundleWriter") -> bool:
         """Always: an endpoint has no snapshots: its answers were recorded, and their times with them."""
@@ -170,7 +173,7 @@ class SageMakerExporter:
                 seed=f"witness:{asset.id}",
             )
             tables["answers"] = answers
-            facts |= {"answers": answers.num_rows, "asked_as": content_type, "golden_inputs": len(questions.inputs)}
+            facts |= {"answers": answers.num_rows, "asked_as": content_type, "golden_inputs": questions.count}
             method = f"the live endpoint answered {answers.num_rows} inputs one by one; {method}"
         return Witness(method=method, facts=facts, tables=tables)
 
@@ -188,7 +191,6 @@ class SageMakerExporter:
         *,
         golden: Golden | None,
         labelled: bool,
-        questions: golden_set.Questions | None,
     ) -> None:
         assert endpoint.data_url is not None  # noqa: S101 - _leaving says so
         with self._conversions.of(asset.name, endpoint.data_url) as model:
@@ -201,8 +203,6 @@ class SageMakerExporter:
                 _put_file(into, f"{asset.folder}/original/{member.path}", originals / member.path)
             for name in model.written:
                 _put_file(into, f"{asset.folder}/{name}", model.folder / name)
-            if questions is not None:
-                model_reference.keep(model.folder / "model.onnx", questions.inputs, folder=asset.folder, into=into)
             into.put_json(f"{asset.folder}/endpoint.json", _plain(endpoint.documents))
             version = {
                 "model": endpoint.model_name, "model_data": endpoint.data_url, "model_data_sha256": model.sha256,
@@ -258,7 +258,7 @@ class SageMakerExporter:
     def _seen(self, url: str) -> str:
         return f"{self._calls.head(url)['ContentLength']} bytes"
 
-    def _questions(self, name: str) -> golden_set.Questions | None:
+    def _questions(self, name: str) -> Questions | None:
         golden = self.settings.golden.get(name)
         if golden is None:
             return None
@@ -266,13 +266,13 @@ class SageMakerExporter:
             content = self._calls.read(golden.inputs)
         else:
             content = golden_set.local_file(Path(golden.inputs))
-        return golden_set.Questions.read(content, f"golden inputs {golden.inputs}")
+        return Questions.read(content, f"golden inputs {golden.inputs}")
 
     def _try_one(self, name: str) -> str:
         questions = self._questions(name)
         assert questions is not None  # noqa: S101 - asked only for endpoints with a golden set
         outputs, latency_s = golden_set.try_one(questions, self._calls.asker(name), name)
-        return f"{outputs} numbers in {latency_s * 1e3:.0f} ms; {len(questions.inputs)} golden inputs"
+        return f"{outputs} numbers in {latency_s * 1e3:.0f} ms; {questions.count} golden inputs"
 
 
 def _endpoint(

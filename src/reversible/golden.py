@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reversible.equivalence import ladder
 from reversible.errors import BundleError
 from reversible.wire import Field
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 FORMAT, OLD_FORMAT = "reversible-golden/2", "reversible-golden/1"
 INPUT, OUTPUT = "input", "output"  # the column of an only value; of several, "input:NAME"
+LAID_OUT = 64  # inputs of different sizes that are also written as tensors, each alone, in ONNX's own layout
 _SIZES = ".shape"  # the column of the sizes, where they differ from row to row
 _RESERVED = frozenset({"index", "label", "origin"})
 
@@ -191,6 +193,13 @@ def from_arrow(table: "pa.Table", field: Field, column: str) -> Column:
 def floor_name(number: int) -> str:
     """The file of the noise floor of the recorded number at that place: see `equivalence.reference`."""
     return "floor.parquet" if number == 0 else f"floor-{number}.parquet"
+
+
+def inputs_sha256(columns_: Sequence[Column]) -> str:
+    """The digest of all inputs, by which a noise floor knows what it was computed for."""
+    return ladder.inputs_sha256(
+        {one.column: _objects(v.tolist() for v in one.values) if one.is_ragged else one.values for one in columns_}
+    )
 
 
 def row_sha256(columns_: Sequence[Column], row: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from reversible.assets import Asset, Kind
@@ -17,8 +18,9 @@ from reversible.bundle.reader import Bundle
 from reversible.bundle.writer import BundleWriter
 from reversible.equivalence import parameters_record, tensors
 from reversible.interfaces import Witness
-from reversible_exporters import golden_set, model_document
+from reversible_exporters import golden_set, model_document, model_reference
 from reversible_exporters.conversion import Conversion
+from reversible_exporters.golden_questions import Questions
 from reversible_exporters.model_archive import Member
 from reversible_samples import model_container
 
@@ -26,7 +28,8 @@ ASSET = Asset(source="models", kind=Kind.MODEL, name="digits")
 AT = datetime(2026, 11, 24, tzinfo=UTC)
 LABELS = ["zero", "one", "two", "three", "four"]
 COUNT = 300
-Predict = Callable[[golden_set.Floats], golden_set.Floats]
+Floats = NDArray[np.float32]
+Predict = Callable[[Floats], Floats]
 
 
 def graph() -> onnx.ModelProto:
@@ -81,27 +84,27 @@ def endpoint(predict: Predict) -> golden_set.Ask:
 def served(model: onnx.ModelProto) -> Predict:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
-    def predict(rows: golden_set.Floats) -> golden_set.Floats:
-        answer: golden_set.Floats = session.run(None, {"pixels": rows})[0]
+    def predict(rows: Floats) -> Floats:
+        answer: Floats = session.run(None, {"pixels": rows})[0]
         return answer
 
     return predict
 
 
-def questions(count: int = COUNT, *, copies: int = 1, labelled: bool = True) -> golden_set.Questions:
+def questions(count: int = COUNT, *, copies: int = 1, labelled: bool = True) -> Questions:
     draw = np.random.default_rng(11)
     inputs = np.tile(draw.uniform(0, 16, (count, 64)).astype(np.float32), (copies, 1))
     truth = served(graph())(inputs).argmax(axis=1)
     truth[::10] = (truth[::10] + 1) % 5  # the model is wrong on every tenth
-    return golden_set.Questions(
-        inputs=inputs,
+    return Questions.of(
+        {"input": inputs},
         labels=tuple(int(one) if labelled else None for one in truth),
         origins=tuple("held-out" if number % 2 else "variation" for number in range(len(inputs))),
         sha256="0" * 64,
     )
 
 
-def write(root: Path, *, asked: golden_set.Questions | None = None, predict: Predict | None = None) -> Bundle:
+def write(root: Path, *, asked: Questions | None = None, predict: Predict | None = None) -> Bundle:
     """The bundle that an honest export leaves."""
     asked = asked or questions()
     ask = endpoint(predict or served(graph()))
@@ -151,6 +154,7 @@ def write(root: Path, *, asked: golden_set.Questions | None = None, predict: Pre
     golden_set.record(
         asked, ask, endpoint="digits", batch_size=64, about={"region": "eu-west-3"}, folder=ASSET.folder, into=writer
     )
+    model_reference.put_tensors(folder=ASSET.folder, into=writer)
     answers, _ = golden_set.sample(asked, ask, endpoint="digits", count=40, seed="witness")
     facts = {"labels": LABELS, "members": {member.name: member.sha256 for member in members}}
     writer.put_witness(ASSET, Witness(method="asked again", facts=facts, tables={"answers": answers}))

@@ -251,7 +251,11 @@ def rewrite(path: Path, change: Callable[[list[dict[str, Any]]], None]) -> None:
     table = pq.read_table(path)
     rows = table.to_pylist()
     change(rows)
-    pq.write_table(pa.Table.from_pylist(rows, table.schema), path)
+    try:
+        changed = pa.Table.from_pylist(rows, table.schema)
+    except pa.ArrowInvalid:  # a list of another length
+        changed = pa.Table.from_pylist(rows)
+    pq.write_table(changed, path)
 
 
 def shift_output(rows: list[dict[str, Any]]) -> None:

@@ -191,7 +191,7 @@ def test_the_plans_own_tolerance_decides_which_numbers_are_as_good(tmp_path: Pat
 
 
 def test_an_input_without_a_reference_is_not_said_to_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(error_ratio, "_affordable", lambda path: 25)
+    monkeypatch.setattr(error_ratio, "_MOST", 25)
     nudge = of_tensor("head", lambda weights: np.nextafter(weights, 9 * np.sign(weights)))
     found = measure(shipped(tmp_path, regressor(), nudge))
 

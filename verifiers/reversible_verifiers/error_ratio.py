@@ -7,20 +7,21 @@ docs/equivalence.md is the definition.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reversible.equivalence import decisions, ladder, localisation, ratio, reference, runtime
+from reversible.equivalence import decisions, groups, ladder, localisation, ratio, reference, runtime
 from reversible.equivalence.floor import noise_floor
 from reversible.equivalence.ladder import Rung, Seen, Standing
 from reversible.equivalence.ratio import Ratios
 from reversible.equivalence.reference import Reference
 from reversible.errors import BundleError, EvaluatorError
-from reversible_verifiers.golden_answers import Floats, Golden
+from reversible.golden import floor_name, inputs_sha256
+from reversible_verifiers.golden_answers import Golden, Numbers
 
 RECHECKED = 4  # rows of a stored reference whose floor is measured again here: those with the widest
 FLOOR_ROOM = 30.0  # between a stored floor and one of fewer evaluations: legitimate ones are up to 11 apart
@@ -30,10 +31,14 @@ _MOST = 1024  # inputs, where no reference is stored
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """What the file answered to `rows` of the golden set: (rows, outputs), None when it refused."""
+    """What the file answered to `rows` of the golden set: (rows, outputs), None when it refused.
+
+    `whole` is the output that decides, where the answers are but one number of it.
+    """
 
     rows: NDArray[np.int64]
-    answers: Floats | None
+    answers: Numbers | None
+    whole: Numbers | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,21 +80,25 @@ def measure(
         agrees: Whether each input got the endpoint's decision, by name.
     """
     path = folder / "model.onnx"
-    asked, answered = _names(path)
     first = golden.first_of_equals
-    digest = ladder.inputs_sha256({"input": golden.inputs})
+    digest = inputs_sha256(golden.asked.columns)
     identical = all(one.answers is not None and _same_bits(one.answers, golden.outputs[one.rows]) for one in reruns)
     refused = any(one.answers is None for one in reruns)
-    stored = reference.read(folder / "golden/floor.parquet", inputs_sha256=digest, count=golden.count)
+    floor = folder / "golden" / floor_name(golden.number)
+    stored = None if golden.exact else reference.read(floor, inputs_sha256=digest, count=golden.count)
     found, why = stored, ""
-    if stored is None and not refused and not identical:
-        found, why = _own(path, asked, golden)
+    if stored is None and not (refused or identical or golden.exact):
+        found, why = _own(path, golden)
+    elif stored is not None:
+        found = _decided(stored, golden)
     ratios, digits = None, None
     if refused:
         ratios = Ratios(np.full(golden.count, np.inf))
+    elif golden.exact and not identical:  # whole numbers are the same, or they are not
+        ratios = Ratios(_whole(golden, reruns))
     elif found is not None:
         ratios = _ratios(found, golden, reruns)
-        room = _room(path, asked, golden, found) if stored is not None else 1.0
+        room = _room(path, golden, found) if stored is not None else 1.0
         if room > FLOOR_ROOM and ratios.within():
             ratios, why = None, f"the stored noise floor is {room:.3g} times what is measured here"
         elif room > FLOOR_ROOM:
@@ -98,11 +107,11 @@ def measure(
     elif identical:
         ratios = Ratios(np.zeros(golden.count))
     scale = float(np.median(found.floor)) if found is not None else np.inf
-    decide = decisions.decides(golden.outputs, rule)
+    decide = golden.said is not None or decisions.decides(golden.outputs, rule)
     everywhere = _everywhere(golden.count, found, ratios)
     near = everywhere <= ratio.LARGEST  # of NaN: not judged, so not near
     seen = Seen(
-        output=answered,
+        output=golden.source.output,
         population=f"the golden set of {golden.count} inputs",
         inputs_sha256=digest,
         n=int(first.sum()),
@@ -110,7 +119,7 @@ def measure(
         distinct=len(np.unique(golden.outputs, axis=0)),
         ratios=ratios,
         flips=int((~(agrees if decide else near) & first).sum()),
-        unexplained=_unexplained(golden, reruns[0].answers, rule, agrees),
+        unexplained=_unexplained(golden, reruns[0], rule, agrees),
         decides=decide,
         deterministic=golden.spread <= ratio.LARGEST * max(scale, 0.0) * np.sqrt(golden.outputs.shape[1]),
         digits=digits,
@@ -123,38 +132,70 @@ def measure(
         source=found.source if found is not None else "refused" if refused else "none",
         rows=ratios.decided if ratios is not None else 0,
         coverage=_coverage(first, found, ratios),
-        place=_place(folder, asked, golden, refused=refused) if off else "",
+        place=_place(folder, golden, refused=refused) if off else "",
         worst=_worst(found, ratios) if off else (),
         near=near,
         judged=~np.isnan(everywhere),
     )
 
 
-def _own(path: Path, asked: str, golden: Golden) -> tuple[Reference | None, str]:
+def _own(path: Path, golden: Golden) -> tuple[Reference | None, str]:
     """The file itself, in float64; or why that cannot be had."""
-    rows = _spread(np.flatnonzero(golden.first_of_equals), _affordable(path))
+    most = groups.affordable(path, _BUDGET, least=ladder.FEWEST, most=_MOST)
+    rows = groups.spread(np.flatnonzero(golden.first_of_equals), most)
     try:
-        return reference.of_port(path, {asked: golden.inputs[rows]}, rows=rows), ""
+        return _decided(groups.of_port(path, golden.asked.groups(rows), output=golden.source.output), golden), ""
     except EvaluatorError as error:
         return None, f"the second engine cannot compute this model: {error.message}"
 
 
-def _room(path: Path, asked: str, golden: Golden, stored: Reference) -> float:
+def _decided(found: Reference, golden: Golden) -> Reference:
+    """Of the whole output the one number that was recorded: the floor of the largest is that of all at most."""
+    if not golden.source.decided:
+        return found
+    width = np.sqrt(found.answers.shape[1])  # the root mean square of one number, where all others are exact
+    return replace(found, answers=found.answers.max(axis=1, keepdims=True), floor=found.floor * width)
+
+
+def _whole(golden: Golden, reruns: Sequence[Answers]) -> NDArray[np.float64]:
+    """0 for an input whose whole numbers are the recorded ones in every pass, infinity for any other."""
+    values = np.zeros(golden.count)
+    for one in reruns:
+        expected = golden.outputs[one.rows]
+        if one.answers is None or one.answers.shape != expected.shape:
+            values[one.rows] = np.inf
+        else:
+            values[one.rows[(one.answers != expected).any(axis=1)]] = np.inf
+    return values
+
+
+def _room(path: Path, golden: Golden, stored: Reference) -> float:
     """How many times wider than measured here a stored floor is: one that is far too wide would forgive everything.
 
     Looked at on the inputs with the widest floors, in units of their answers: there an excuse would be.
     """
     wide = stored.floor / np.maximum(_size(stored.answers), np.finfo(np.float64).tiny)
     some = reference.only(stored, np.sort(np.argsort(-wide, kind="stable")[:RECHECKED]))
-    feeds = {asked: golden.inputs[some.rows]}
+    asked = golden.asked.groups(some.rows)
     try:
-        here = reference.of_port(path, feeds, runs=1, settings=(runtime.USUAL,))
+        here = groups.of_port(path, asked, output=golden.source.output, runs=1, settings=(runtime.USUAL,))
+        here = _decided(here, golden)
         floor, size = here.floor, _size(here.answers)
     except EvaluatorError:  # without a second engine: what the runtime's own settings differ by
-        settings = [runtime.ask(runtime.session(path, one), feeds, batch=one.batch) for one in runtime.LEGITIMATE]
-        floor, size = noise_floor(settings[0].astype(np.float64), settings[1:]), _size(settings[0])
+        floor, size = _apart(path, golden, some.rows)
     room = (some.floor / np.maximum(_size(some.answers), np.finfo(np.float64).tiny)) * size / floor
     return float(np.nan_to_num(room, nan=1.0, posinf=np.finfo(np.float64).max).max())
+
+
+def _apart(path: Path, golden: Golden, rows: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
+    floor, size = np.ones(len(rows)), np.ones(len(rows))
+    sessions = [(one, runtime.session(path, one)) for one in runtime.LEGITIMATE]
+    place = [one.name for one in runtime.outputs(sessions[0][1])].index(golden.source.output)
+    for part, feeds in golden.asked.groups(rows):
+        found = [runtime.ask(opened, feeds, batch=one.batch, output=place) for one, opened in sessions]
+        at = np.searchsorted(rows, part)
+        floor[at], size[at] = noise_floor(found[0].astype(np.float64), found[1:]), _size(found[0])
+    return floor, size
 
 
 def _size(answers: NDArray[Any]) -> NDArray[np.float64]:
@@ -166,28 +207,35 @@ def _size(answers: NDArray[Any]) -> NDArray[np.float64]:
 def _ratios(found: Reference, golden: Golden, reruns: Sequence[Answers]) -> Ratios:
     """The larger R of what the endpoint recorded and of every re-run."""
     recorded = golden.outputs[found.rows]
-    joined = ratio.error_ratio(recorded, found.answers, found.floor, quantum=golden.recording.quantum(recorded))
+    counts = None if golden.counts is None else golden.counts[found.rows]
+    quantum = golden.recording.quantum(recorded)
+    joined = ratio.error_ratio(recorded, found.answers, found.floor, quantum=quantum, mask=counts)
     values = joined.values.copy()
     for rerun in reruns:
         own, place = np.flatnonzero(np.isin(found.rows, rerun.rows)), np.flatnonzero(np.isin(rerun.rows, found.rows))
         if rerun.answers is not None:
-            judged = ratio.error_ratio(rerun.answers[place], found.answers[own], found.floor[own])
+            here = None if counts is None else counts[own]
+            judged = ratio.error_ratio(rerun.answers[place], found.answers[own], found.floor[own], mask=here)
             values[own] = np.maximum(values[own], judged.values)
     return Ratios(values)
 
 
-def _unexplained(golden: Golden, answers: Floats | None, rule: str, agrees: NDArray[np.bool_]) -> int:
+def _unexplained(golden: Golden, rerun: Answers, rule: str, agrees: NDArray[np.bool_]) -> int:
     """Decisions that differ although the numbers are too close for it: other labels, or another order of them."""
-    if answers is None or answers.shape != golden.outputs.shape or not decisions.classifies(golden.outputs, rule):
+    answers = rerun.answers
+    if answers is None or answers.shape != golden.outputs.shape or not golden.classifies(rule):
         return 0
     exact = golden.outputs.astype(np.float64)
     with np.errstate(invalid="ignore"):
         off = np.abs(answers.astype(np.float64) - exact).max(axis=1)
-    return int((~agrees & (decisions.margins(exact, rule) > 2 * off)).sum())
+    table = exact if rerun.whole is None else rerun.whole.astype(np.float64)
+    return int((~agrees & (decisions.margins(table, rule) > 2 * off)).sum())
 
 
-def _place(folder: Path, asked: str, golden: Golden, *, refused: bool) -> str:
-    """The first operator that computes something else than when the model left."""
+def _place(folder: Path, golden: Golden, *, refused: bool) -> str:
+    """The first thing that is other than when the model left: what is made of the raw input, or an operator."""
+    if golden.moved:
+        return golden.moved
     if refused:
         return "the file refuses inputs: no operator is looked for"
     path = folder / "golden/trace.json"
@@ -200,7 +248,7 @@ def _place(folder: Path, asked: str, golden: Golden, *, refused: bool) -> str:
     rows, kept = localisation.read(document, golden.count)
     model = folder / "model.onnx"
     try:
-        found = localisation.against_trace(model, {asked: golden.inputs[rows]}, kept)
+        found = localisation.against_trace(model, golden.asked.feeds(np.array(rows)), kept)
     except EvaluatorError as error:
         return f"no operator can be named: {error.message}"
     if found is None:
@@ -229,29 +277,5 @@ def _worst(found: Reference | None, ratios: Ratios | None) -> tuple[int, ...]:
     return tuple(int(found.rows[row]) if found is not None else row for row in ratios.worst(5))
 
 
-def _same_bits(left: Floats, right: Floats) -> bool:
+def _same_bits(left: Numbers, right: Numbers) -> bool:
     return left.shape == right.shape and np.ascontiguousarray(left).tobytes() == np.ascontiguousarray(right).tobytes()
-
-
-def _spread(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Some of the rows, evenly."""
-    if len(rows) <= count:
-        return rows
-    return rows[np.unique(np.linspace(0, len(rows) - 1, count).astype(np.int64))]
-
-
-def _affordable(path: Path) -> int:
-    files = (path, path.with_name(f"{path.name}.data"))
-    return int(min(_MOST, max(ladder.FEWEST, _BUDGET // sum(one.stat().st_size for one in files if one.exists()))))
-
-
-def _names(path: Path) -> tuple[str, str]:
-    """The file's one input, and the output that the golden set holds."""
-    import onnx
-
-    graph = onnx.load(str(path), load_external_data=False).graph
-    given = {tensor.name for tensor in graph.initializer}
-    inputs = [value.name for value in graph.input if value.name not in given]
-    if len(inputs) != 1:
-        raise BundleError(f"{path.name} takes {len(inputs)} inputs; the golden set has one")
-    return inputs[0], graph.output[0].name

@@ -1,11 +1,11 @@
 """What did the endpoint answer, by its own raw bytes?
 
 The tables of a golden set were written by an exporter, which may be wrong. So the recorded requests and responses are
-read once more here, by other code, and every number must be the same.
+read once more here, and every value must be the same. What was asked becomes tensors here too, by the rules that
+travel in `processing/`: a model is judged from the raw input on.
 """
 
-import hashlib
-import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,88 +13,182 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reversible import golden, wire
 from reversible.assets import Asset
+from reversible.equivalence import decisions, groups, masks
 from reversible.equivalence.ratio import Recording
 from reversible.errors import BundleError
+from reversible.golden import Column
+from reversible.processing.answers import Source, sources
+from reversible.processing.asked import Asked
+from reversible.processing.raw import Processing
+from reversible.wire import Field
 
 if TYPE_CHECKING:
     from reversible.bundle.reader import Bundle
 
-Floats = NDArray[np.float32]
+Numbers = NDArray[Any]
 _TEXTS = 20_000  # numbers whose texts are read: how finely they were written shows in far fewer
+_BINARY = Recording(digits=17, decimals=400)  # an answer of float64 as it is
 
 
 @dataclass(frozen=True, kw_only=True)
 class Golden:
-    """The golden set of one model.
+    """The golden set of one model, and one of the numbers that its endpoint answered with.
 
-    `inputs` (rows, width) and `outputs` (rows, outputs) float32; `labels` the true class, -1 where not known;
-    `first_of_equals` marks one of each group of equal inputs; `witness_rows` and `witness_outputs` are what the
-    endpoint answered a second time; `labels_at_source` the names of the classes as found there, None where none;
-    `spread` and `decisions_changed` what repeating the same question changed; `recording` how finely the answers were
-    written down.
+    Attributes:
+        asked: What was asked, and what the graph is given for it.
+        name: The number's name at the endpoint.
+        source: The graph's output that it is held against.
+        number: Its place among the numbers that were recorded.
+        outputs: Recorded, (rows, outputs): float32 or float64; whole where the graph's are.
+        labels: The true class of each input, -1 where not known.
+        said: The labels that the endpoint itself answered with; None where it gives none.
+        witness_rows, witness_outputs, witness_said: What it answered a second time.
+        labels_at_source: The names of the classes as found there; None where there are none.
+        spread: How far answers to the same question lie apart; `decisions_changed` of how many the decision did.
+        recording: How finely the answers were written down.
+        counts: Which of the numbers mean something, their shape; what is answered for filling is 0. None: all.
+        moved: What `processing/` makes of an input otherwise than when the model left; "" where nothing.
     """
 
-    inputs: Floats
-    outputs: Floats
+    asked: Asked
+    name: str
+    source: Source
+    number: int
+    outputs: Numbers
     labels: NDArray[np.int64]
     origins: tuple[str, ...]
     batch_size: int
     spread: float
     decisions_changed: int
     witness_rows: NDArray[np.int64]
-    witness_outputs: Floats
+    witness_outputs: Numbers
     labels_at_source: tuple[str, ...] | None
     recording: Recording
+    said: tuple[str, ...] | None = None
+    witness_said: tuple[str, ...] | None = None
+    counts: NDArray[np.bool_] | None = None
+    moved: str = ""
+
+    def counting(self, answers: Numbers, rows: NDArray[np.int64]) -> Numbers:
+        """Answers to some rows, with 0 where they mean nothing."""
+        if self.counts is None or answers.shape != self.counts[rows].shape:
+            return answers
+        return np.where(self.counts[rows], answers, np.zeros(1, answers.dtype))
 
     @property
     def count(self) -> int:
-        return len(self.inputs)
+        return self.asked.count
+
+    def classifies(self, rule: str) -> bool:
+        """Whether the answers make classes: by the rule, or because the endpoint names one."""
+        return self.said is not None or decisions.classifies(self.outputs, rule)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the numbers are whole: then they are the same, or they are not."""
+        return self.outputs.dtype.kind in "iub"
 
     @property
     def first_of_equals(self) -> NDArray[np.bool_]:
         """Asking one input twice proves nothing more: only the first of equal rows counts."""
-        seen: set[bytes] = set()
-        first = np.zeros(self.count, dtype=bool)
-        for index, row in enumerate(self.inputs):
-            key = row.tobytes()
-            first[index] = key not in seen
-            seen.add(key)
-        return first
+        return self.asked.first_of_equals
 
 
-def read(asset: Asset, bundle: "Bundle") -> Golden | None:
-    """The golden set; None when none was recorded.
+def is_recorded(asset: Asset, bundle: "Bundle") -> bool:
+    """Whether there is a golden set."""
+    return (bundle.folder(asset) / "golden/manifest.json").exists()
+
+
+def read(asset: Asset, bundle: "Bundle", takes: Sequence[Field], gives: Sequence[Field]) -> tuple[Golden, ...]:
+    """The golden set, once for each number that the endpoint answered with; the first one makes the decisions.
+
+    Args:
+        asset: The model.
+        bundle: Where it lies.
+        takes: The graph's inputs.
+        gives: Its outputs.
 
     Raises:
         BundleError: it is incomplete, or its tables are not what the raw bytes say.
     """
     folder = bundle.folder(asset) / "golden"
-    if not (folder / "manifest.json").exists():
-        return None
     manifest = bundle.document(asset, "golden/manifest.json")
-    inputs, outputs = _column(folder / "inputs.parquet", "input"), _column(folder / "outputs.parquet", "output")
-    if len(inputs) != len(outputs):
-        raise BundleError(f"{asset.id}: {len(inputs)} golden inputs, {len(outputs)} answers")
-    recording = _hold_against_bytes(asset, folder / "requests.parquet", inputs, outputs)
-    _hold_against_onnx_layout(asset, folder.parent / "test_data_set_0", inputs, outputs)
+    inputs, outputs = golden.read(folder, manifest, "inputs"), golden.read(folder, manifest, "outputs")
+    if len(inputs[0].values) != len(outputs[0].values):
+        raise BundleError(f"{asset.id}: {len(inputs[0].values)} golden inputs, {len(outputs[0].values)} answers")
+    texts = _hold_against_bytes(asset, folder / "requests.parquet", inputs, outputs)
+    asked = Asked(inputs, Processing(folder.parent / "processing", takes, [one.field for one in inputs]))
+    found = sources(gives, [one.field for one in outputs])
+    numbers = [one for one in outputs if one.field.name in found]
+    if not numbers:
+        raise BundleError(f"{asset.id}: the endpoint answers with {outputs[0].field.name} alone, and no number")
+    moved = _hold_against_onnx_layout(asset, folder.parent, asked, [(one, found[one.field.name]) for one in numbers],
+                                      takes)  # fmt: skip
     table = _read(folder / "inputs.parquet")
     witness = bundle.witness(asset)
-    rows, answers = _witnessed(asset, witness.tables.get("answers"), inputs)
+    rows, again = _witnessed(asset, witness.tables.get("answers"), inputs, outputs)
     labels = witness.facts.get("labels")
-    return Golden(
-        inputs=inputs,
-        outputs=outputs,
-        labels=np.array([-1 if one is None else one for one in table["label"].to_pylist()], dtype=np.int64),
-        origins=tuple(str(one) for one in table["origin"].to_pylist()),
-        batch_size=int(manifest["batch_size"]),
-        spread=float(manifest["determinism"]["max_abs_spread"]),
-        decisions_changed=int(manifest["determinism"]["decisions_changed"]),
-        witness_rows=rows,
-        witness_outputs=answers,
-        labels_at_source=tuple(str(one) for one in labels) if isinstance(labels, list) else None,
-        recording=recording,
-    )
+    label = next((one for one in outputs if one.field.is_text), None)
+    spreads = manifest["determinism"].get("spread", {})
+    kinds = {one.name: np.dtype(one.dtype) for one in gives}
+    judged = []
+    for number, one in enumerate(numbers):
+        name = one.field.name
+        expected = _as_computed(one.values, kinds[found[name].output], asset, name)
+        again_said = _flat(again[name].values.astype(expected.dtype))
+        counts = _counts(asked, one)
+        if counts is not None:
+            expected = np.where(counts, expected, np.zeros(1, expected.dtype))
+            again_said = np.where(counts[rows], again_said, np.zeros(1, expected.dtype))
+        judged.append(
+            Golden(
+                asked=asked,
+                name=name,
+                source=found[name],
+                number=number,
+                outputs=expected,
+                labels=np.array([-1 if one is None else one for one in table["label"].to_pylist()], dtype=np.int64),
+                origins=tuple(str(one) for one in table["origin"].to_pylist()),
+                batch_size=int(manifest["batch_size"]),
+                spread=float(spreads.get(name, manifest["determinism"]["max_abs_spread"])),
+                decisions_changed=int(manifest["determinism"]["decisions_changed"]),
+                witness_rows=rows,
+                witness_outputs=again_said,
+                labels_at_source=tuple(str(one) for one in labels) if isinstance(labels, list) else None,
+                recording=Recording.of(texts[name]) if texts[name] else _BINARY,
+                said=None if label is None or number else tuple(label.values.tolist()),
+                witness_said=None if label is None or number else tuple(again[label.field.name].values.tolist()),
+                counts=counts,
+                moved=moved,
+            )
+        )
+    return tuple(judged)
+
+
+def _as_computed(values: NDArray[Any], kind: np.dtype[Any], asset: Asset, name: str) -> Numbers:
+    """The recorded numbers in the type in which the graph computes them, or in the narrower one of the record."""
+    if values.dtype == np.object_:
+        raise BundleError(f"{asset.id}: {name} has a size of its own for each length of input, which is not judged")
+    flat = _flat(values)
+    if kind.kind in "iub":
+        whole = flat.astype(kind)
+        return whole if np.array_equal(whole, flat) else flat.astype(np.float64)
+    narrow = kind == np.float64 and flat.dtype != np.float32
+    return flat.astype(np.float64 if narrow else np.float32)
+
+
+def _counts(asked: Asked, number: Column) -> NDArray[np.bool_] | None:
+    """Of an answer per token, what is answered for filling means nothing."""
+    if len(number.field.shape) < 3 or not asked.uniform:
+        return None
+    found = masks.counting(asked.feeds(np.arange(asked.count)), number.field.shape)
+    return None if found is None else _flat(found)
+
+
+def _flat(values: NDArray[Any]) -> NDArray[Any]:
+    return values.reshape(len(values), -1)
 
 
 def _read(path: Path) -> Any:
@@ -107,68 +201,122 @@ def _read(path: Path) -> Any:
         raise BundleError(f"{path.name} of the golden set cannot be read: {str(error).splitlines()[0]}") from error
 
 
-def _column(path: Path, name: str) -> Floats:
-    table = _read(path)
-    if name not in table.column_names or table["index"].to_pylist() != list(range(table.num_rows)):
-        raise BundleError(f"{path.name} of the golden set has no column {name}, or its rows are out of order")
-    values = np.array(table[name].to_pylist(), dtype=np.float32)
-    if values.ndim != 2 or not len(values):
-        raise BundleError(f"{path.name} of the golden set holds no table of numbers, but the shape {values.shape}")
-    return values
-
-
-def _hold_against_bytes(asset: Asset, path: Path, inputs: Floats, outputs: Floats) -> Recording:
-    """The exchanges must cover every row once, in order, and hold the same numbers; how finely those were written."""
+def _hold_against_bytes(
+    asset: Asset, path: Path, inputs: Sequence[Column], outputs: Sequence[Column]
+) -> dict[str, list[str]]:
+    """The exchanges must cover every row once, in order, and hold the same values; the numbers as they were written."""
     following = 0
-    texts: list[str] = []
+    fields = [one.field for one in inputs]
+    texts: dict[str, list[str]] = {one.field.name: [] for one in outputs}
     for exchange in _read(path).to_pylist():
         first, count = exchange["first"], exchange["count"]
         where = f"{asset.id}: the recorded exchange for inputs {first} to {first + count - 1}"
         if first != following or exchange["status"] != 200:
             raise BundleError(f"{where} is out of order, or was not answered with status 200")
+        rows = np.arange(first, first + count)
         try:
-            asked = np.array(json.loads(exchange["request"])["instances"], dtype=np.float32)  # null becomes NaN
-            answered = np.array(json.loads(exchange["response"])["predictions"], dtype=np.float32)
-        except (ValueError, KeyError, TypeError) as error:
+            wanted = wire.decode(exchange["request"], exchange["request_type"], fields)
+            answered = wire.decode_answers(exchange["response"], exchange["response_type"], count)
+        except (wire.RequestError, wire.UnknownTypeError, wire.AnswerError) as error:
             raise BundleError(f"{where} cannot be read: {error}") from error
-        end = first + count
-        if not _same(asked, inputs[first:end]) or not _same(answered.reshape(len(answered), -1), outputs[first:end]):
+        if set(answered) != {one.field.name for one in outputs} or following + count > len(inputs[0].values):
+            raise BundleError(f"{where} says other things than the tables beside it")
+        if not all(_same(wanted[one.field.name], one.take(rows)) for one in inputs) or not all(
+            _same(answered[one.field.name], one.take(rows)) for one in outputs
+        ):
             raise BundleError(f"{where} says other numbers than the tables beside it")
-        if len(texts) < _TEXTS:
-            texts += _numbers(json.loads(exchange["response"], parse_float=str, parse_int=str)["predictions"])
-        following = end
-    if following != len(inputs):
-        raise BundleError(f"{asset.id}: the recorded exchanges end at input {following} of {len(inputs)}")
-    return Recording.of(texts)
+        for name, read in texts.items():
+            if len(read) < _TEXTS:
+                read += wire.written(exchange["response"], exchange["response_type"], name)
+        following += count
+    if following != len(inputs[0].values):
+        raise BundleError(f"{asset.id}: the recorded exchanges end at input {following} of {len(inputs[0].values)}")
+    return texts
 
 
-def _numbers(nested: Any) -> list[str]:
-    """The texts of all numbers in lists of lists."""
-    if isinstance(nested, list):
-        return [text for one in nested for text in _numbers(one)]
-    return [nested] if isinstance(nested, str) else []
+def _same(found: NDArray[Any], table: NDArray[Any]) -> bool:
+    """Whether the bytes say what the table says, in the table's type; an answer without a width has one of 1."""
+    if found.shape != table.shape and found.size == table.size and len(found) == len(table):
+        found = found.reshape(table.shape)
+    if found.shape != table.shape:
+        return False
+    if found.dtype == np.object_ or table.dtype == np.object_:
+        return found.dtype == table.dtype and bool(np.all(found == table))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.array_equal(found.astype(table.dtype), table, equal_nan=table.dtype.kind == "f")
 
 
-def _hold_against_onnx_layout(asset: Asset, folder: Path, inputs: Floats, outputs: Floats) -> None:
-    """Whoever replays `test_data_set_0` with another runtime must be asking the same."""
+def _hold_against_onnx_layout(
+    asset: Asset,
+    folder: Path,
+    asked: Asked,
+    outputs: Sequence[tuple[Column, Source]],
+    takes: Sequence[Field],
+) -> str:
+    """Whoever replays `test_data_set_0` with another runtime must be asking the same.
+
+    Returns:
+        The first input that `processing/` makes another tensor of than when the model left, in words; "" where none.
+    """
+    moved = ""
+    for number, (rows, feeds) in enumerate(_sets(asked)):
+        where = f"test_data_set_{number}"
+        for place, one in enumerate(takes):
+            kept = _tensor(asset, folder / where, f"input_{place}")
+            if _alike(kept, feeds[one.name]):
+                continue
+            if not asked.processed(one.name):
+                raise BundleError(f"{asset.id}: {where}/input_{place}.pb says other numbers than the golden set")
+            moved = moved or _moved(asked, rows, kept, feeds[one.name], one.name)
+        for place, (column, _) in enumerate(outputs):
+            kept = _tensor(asset, folder / where, f"output_{place}")
+            if not _alike(kept, column.take(rows)):
+                raise BundleError(f"{asset.id}: {where}/output_{place}.pb says other numbers than the golden set")
+    return moved
+
+
+def _sets(asked: Asked) -> Iterator[tuple[NDArray[np.int64], dict[str, NDArray[Any]]]]:
+    """As the exporter wrote them: all inputs at once, or some of them alone where they differ in size."""
+    everything = np.arange(asked.count)
+    if asked.uniform:
+        yield everything, asked.feeds(everything)
+        return
+    for row in groups.spread(everything, golden.LAID_OUT):
+        yield np.array([row]), asked.feeds(np.array([row]))
+
+
+def _moved(asked: Asked, rows: NDArray[np.int64], kept: Any, made: NDArray[Any], name: str) -> str:
+    row = int(rows[0])
+    if kept.shape == made.shape:
+        off = (kept != made) & ~((kept != kept) & (made != made))
+        row = int(rows[np.flatnonzero(off.reshape(len(off), -1).any(axis=1))[0]])
+    return f"{asked.words(name)}: input {row} becomes another {name} than when the model left"
+
+
+def _tensor(asset: Asset, folder: Path, name: str) -> NDArray[Any]:
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it ships no types
 
-    for name, table in (("input_0", inputs), ("output_0", outputs)):
-        path = folder / f"{name}.pb"
-        try:
-            array = onnx.numpy_helper.to_array(onnx.TensorProto.FromString(path.read_bytes()))
-        except (OSError, DecodeError, ValueError) as error:
-            raise BundleError(f"{asset.id}: test_data_set_0/{name}.pb cannot be read: {error}") from error
-        if not _same(array.reshape(len(array), -1), table):
-            raise BundleError(f"{asset.id}: test_data_set_0/{name}.pb says other numbers than the golden set")
+    try:
+        found = onnx.numpy_helper.to_array(onnx.TensorProto.FromString((folder / f"{name}.pb").read_bytes()))
+    except (OSError, DecodeError, ValueError) as error:
+        raise BundleError(f"{asset.id}: {folder.name}/{name}.pb cannot be read: {error}") from error
+    return np.asarray(found)
 
 
-def _same(left: NDArray[Any], right: Floats) -> bool:
-    return left.shape == right.shape and bool(np.array_equal(left, right, equal_nan=True))
+def _alike(kept: NDArray[Any], expected: NDArray[Any]) -> bool:
+    if kept.dtype.kind in "OUS" or expected.dtype.kind in "OUS":
+        return kept.size == expected.size and [str(one) for one in kept.reshape(-1)] == [
+            one.decode() if isinstance(one, bytes) else str(one) for one in expected.reshape(-1)
+        ]
+    if kept.size != expected.size or len(kept) != len(expected):
+        return False
+    return np.array_equal(_flat(kept).astype(expected.dtype), _flat(expected), equal_nan=expected.dtype.kind == "f")
 
 
-def _witnessed(asset: Asset, table: Any, inputs: Floats) -> tuple[NDArray[np.int64], Floats]:
+def _witnessed(
+    asset: Asset, table: Any, inputs: Sequence[Column], outputs: Sequence[Column]
+) -> tuple[NDArray[np.int64], Mapping[str, Column]]:
     """Rows and answers of the second asking; the inputs must be the same ones.
 
     Raises:
@@ -177,12 +325,12 @@ def _witnessed(asset: Asset, table: Any, inputs: Floats) -> tuple[NDArray[np.int
     if table is None or not table.num_rows:
         raise BundleError(f"{asset.id}: its witness holds no answers of the endpoint")
     rows = np.array(table["index"].to_pylist(), dtype=np.int64)
-    if rows.min() < 0 or rows.max() >= len(inputs) or len(set(rows.tolist())) != len(rows):
+    if rows.min() < 0 or rows.max() >= len(inputs[0].values) or len(set(rows.tolist())) != len(rows):
         raise BundleError(f"{asset.id}: its witness answers inputs that the golden set does not have")
     for row, digest in zip(rows.tolist(), table["input_sha256"].to_pylist(), strict=True):
-        if hashlib.sha256(inputs[row].astype("<f4").tobytes()).hexdigest() != digest:
+        if golden.row_sha256(inputs, row) != digest:
             raise BundleError(f"{asset.id}: input {row} of the golden set is not the one that the witness asked")
     try:
-        return rows, np.array(table["output"].to_pylist(), dtype=np.float32)
-    except ValueError as error:
-        raise BundleError(f"{asset.id}: the answers of its witness have different lengths") from error
+        return rows, {one.field.name: golden.from_arrow(table, one.field, one.column) for one in outputs}
+    except BundleError as error:
+        raise BundleError(f"{asset.id}: the answers of its witness are others: {error.message}") from error

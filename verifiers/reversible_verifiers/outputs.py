@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from reversible import onnx_graph, scoring
 from reversible.assets import Asset, Kind
 from reversible.equivalence import runtime
-from reversible.equivalence.decisions import alike, classifies, decide
+from reversible.equivalence.decisions import alike, decide
 from reversible.equivalence.ladder import NO_DECISION
-from reversible.errors import BundleError
 from reversible.findings import Finding
 from reversible_verifiers import error_ratio, golden_answers, quantities, rungs
-from reversible_verifiers.golden_answers import Floats, Golden
+from reversible_verifiers.golden_answers import Golden, Numbers
 from reversible_verifiers.rungs import INFINITE
 
 if TYPE_CHECKING:
@@ -62,22 +61,30 @@ class Outputs:
     def verify(self, asset: Asset, bundle: "Bundle") -> Iterator[Finding]:
         """Eight findings per model, without a value and with the reason where the golden set decides nothing."""
         document = bundle.document(asset, "model.json")
-        golden = golden_answers.read(asset, bundle)
-        if (reason := _undecidable(golden)) or golden is None:
+        folder = bundle.folder(asset)
+        session = _session(folder / "model.onnx")
+        judged: tuple[Golden, ...] = ()
+        if golden_answers.is_recorded(asset, bundle):
+            takes, gives = runtime.fields(session.get_inputs()), runtime.outputs(session)
+            judged = golden_answers.read(asset, bundle, takes, gives)
+        if reason := _undecidable(judged):
             for metric in sorted(self.metrics):
                 yield Finding(metric, asset.id, None, unit=_UNITS[metric], error=reason)
             return
-        reruns = _rerun(bundle.folder(asset) / "model.onnx", golden)
         files = tuple(
-            bundle.relative(bundle.folder(asset) / name)
+            bundle.relative(folder / name)
             for name in ("model.onnx", "golden/requests.parquet", "golden/outputs.parquet")
         )
-        comparison = _Comparison(asset, document, golden, reruns, files)
-        measured = error_ratio.measure(
-            bundle.folder(asset), golden, reruns, rule=comparison.rule, agrees=comparison.agrees
-        )
-        yield from comparison.findings(measured)
-        yield from rungs.findings(asset, golden, measured, files, rule=comparison.rule)
+        reruns = _rerun(session, judged)
+        seen = [_Comparison(asset, document, one, reruns[one.name], files) for one in judged]
+        measured = [
+            error_ratio.measure(folder, one, reruns[one.name], rule=held.rule, agrees=held.agrees)
+            for one, held in zip(judged, seen, strict=True)
+        ]
+        decides = seen[0]
+        yield from decides.findings(measured[0], largest=max(seen, key=lambda one: one.largest))
+        worst = min(range(len(judged)), key=lambda place: rungs.order(measured[place]))
+        yield from rungs.findings(asset, judged[worst], measured[worst], files, rule=decides.rule)
 
 
 _UNITS = {
@@ -90,7 +97,7 @@ _UNITS = {
 }
 
 
-def differences(observed: Floats, expected: Floats) -> NDArray[np.float64]:
+def differences(observed: Numbers, expected: Numbers) -> NDArray[np.float64]:
     """How far each answer is off, per input.
 
     Args:
@@ -129,12 +136,13 @@ class _Comparison:
         self._asset, self._golden, self._files = asset, golden, files
         self._reruns = reruns
         self._declared = document.get("declared_metrics")
-        self.rule = str(document.get("decision") or "argmax")
+        # The first number makes the decisions; the others are numbers.
+        self.rule = str(document.get("decision") or "argmax") if golden.number == 0 else "value"
         # A decision is a name: swapped labels are as wrong as swapped outputs.
         here = document.get("labels")
         self._here: list[Any] = here if isinstance(here, list) else []
         self._there: list[Any] = list(golden.labels_at_source or self._here)
-        self._classifies = classifies(golden.outputs, self.rule)
+        self._classifies = golden.classifies(self.rule)
         self._off = np.zeros(golden.count)
         self.agrees = np.ones(golden.count, dtype=bool)
         for rerun in reruns:
@@ -142,7 +150,13 @@ class _Comparison:
         for rerun in reruns[:1]:
             self._hold_witness(rerun)
 
-    def findings(self, measured: error_ratio.Measured) -> Iterator[Finding]:
+    @property
+    def largest(self) -> float:
+        """The largest difference of any number."""
+        return float(self._off.max())
+
+    def findings(self, measured: error_ratio.Measured, *, largest: "_Comparison") -> Iterator[Finding]:
+        """The findings about decisions, and about the output whose numbers are furthest off."""
         first = self._golden.first_of_equals
         n, agreeing = int(first.sum()), int((self.agrees & first).sum())
         batches = ", ".join(str(rerun.batch) for rerun in self._reruns)
@@ -153,7 +167,7 @@ class _Comparison:
             facts={"n": n, "batches": batches, "again": len(self._golden.witness_rows)},
         )
         yield self._agreement(n, agreeing, measured)
-        yield self._largest()
+        yield largest.difference()
         yield self._accuracy_change()
         yield self._declared_gap()
 
@@ -172,7 +186,8 @@ class _Comparison:
             places=self._places(~self.agrees),
         )
 
-    def _largest(self) -> Finding:
+    def difference(self) -> Finding:
+        """By how much the numbers differ at most."""
         worst = float(self._off.max())
         where = self._places(self._off > NOISE)
         if not np.isfinite(worst):
@@ -233,41 +248,62 @@ class _Comparison:
 
     # --- helpers -----------------------------------------------------------------------------------------------
 
-    def _hold(self, rerun: Rerun, expected: Floats) -> None:
+    def _hold(self, rerun: Rerun, expected: Numbers) -> None:
         if rerun.answers is None or rerun.answers.shape != expected.shape:
             self._off[rerun.rows], self.agrees[rerun.rows] = np.inf, False
             return
-        self._note(rerun.rows, rerun.answers, expected)
+        said = self._golden.said
+        there = None if said is None else [said[row] for row in rerun.rows.tolist()]
+        self._note(rerun.rows, rerun.answers, expected, self._decided(rerun), there)
 
     def _hold_witness(self, rerun: Rerun) -> None:
         """`rerun` covers every input, in order."""
-        rows = self._golden.witness_rows
+        rows, again = self._golden.witness_rows, self._golden.witness_said
         if rerun.answers is None or not len(rows):
             return
         answers = rerun.answers[rows]
         if answers.shape != self._golden.witness_outputs.shape:
             self._off[rows], self.agrees[rows] = np.inf, False
             return
-        self._note(rows, answers, self._golden.witness_outputs)
+        here = self._decided(rerun, rows)
+        self._note(rows, answers, self._golden.witness_outputs, here, None if again is None else list(again))
 
-    def _note(self, rows: NDArray[np.int64], answers: Floats, expected: Floats) -> None:
+    def _note(
+        self,
+        rows: NDArray[np.int64],
+        answers: Numbers,
+        expected: Numbers,
+        here: list[str],
+        said: list[str] | None,
+    ) -> None:
+        """Hold answers and decisions against the recorded ones; a label that the endpoint said is its decision."""
         self._off[rows] = np.maximum(self._off[rows], differences(answers, expected))
         if not self._classifies:
             self.agrees[rows] &= alike(answers, expected, self.rule)
             return
-        here = [_named(self._here, one) for one in decide(answers, self.rule).tolist()]
-        there = [_named(self._there, one) for one in decide(expected, self.rule).tolist()]
+        there = said or [_named(self._there, one) for one in decide(expected, self.rule).tolist()]
         self.agrees[rows] &= np.array([mine == theirs for mine, theirs in zip(here, there, strict=True)])
+
+    def _decided(self, rerun: Rerun, rows: NDArray[np.int64] | None = None) -> list[str]:
+        """The names of what was decided here."""
+        table = rerun.answers if rerun.whole is None else rerun.whole
+        if not self._classifies or table is None:
+            return []
+        return [_named(self._here, one) for one in decide(table if rows is None else table[rows], self.rule).tolist()]
 
     def _accuracy(self, rows: NDArray[np.int64], *, here: bool) -> float | None:
         """Share of `rows` with the right class, by its name; None when there are none."""
-        answers = self._reruns[0].answers if here else self._golden.outputs
         if not len(rows):
             return None
-        if answers is None:
+        said = self._golden.said
+        if here and self._reruns[0].answers is None:
             return 0.0  # it refused the inputs: none of its decisions is right
-        names = self._here if here else self._there
-        decided = (_named(names, one) for one in decide(answers[rows], self.rule).tolist())
+        if here:
+            decided = self._decided(self._reruns[0], rows)
+        elif said is not None:
+            decided = [said[row] for row in rows.tolist()]
+        else:
+            decided = [_named(self._there, one) for one in decide(self._golden.outputs[rows], self.rule).tolist()]
         true = (_named(self._there, one) for one in self._golden.labels[rows].tolist())
         return sum(mine == right for mine, right in zip(decided, true, strict=True)) / len(rows)
 
@@ -294,16 +330,17 @@ class _Comparison:
         return Finding(metric, self._asset.id, None, unit=_UNITS[metric], error=error, files=self._files)
 
 
-def _undecidable(golden: Golden | None) -> str:
+def _undecidable(judged: tuple[Golden, ...]) -> str:
     """Why no comparison can decide; empty when one can."""
-    if golden is None:
+    if not judged:
         return "no golden set was recorded at the endpoint: there is nothing to compare with"
-    scale = float(np.abs(golden.outputs[np.isfinite(golden.outputs)]).max(initial=0.0)) or 1.0
-    if golden.spread > NOISE * scale or golden.decisions_changed:
-        return (
-            f"the endpoint gave different answers to the same question (up to {golden.spread:.3g} apart, "
-            f"{golden.decisions_changed} decisions changed): no comparison with it can decide"
-        )
+    for golden in judged:
+        scale = float(np.abs(golden.outputs[np.isfinite(golden.outputs)]).max(initial=0.0)) or 1.0
+        if golden.spread > NOISE * scale or golden.decisions_changed:
+            return (
+                f"the endpoint gave different answers to the same question (up to {golden.spread:.3g} apart, "
+                f"{golden.decisions_changed} decisions changed): no comparison with it can decide"
+            )
     return ""
 
 
@@ -311,18 +348,19 @@ def _named(labels: list[Any], index: int) -> str:
     return str(labels[index]) if 0 <= index < len(labels) else f"#{index}"
 
 
-def _rerun(path: Path, golden: Golden) -> tuple[Rerun, ...]:
+def _rerun(session: Any, judged: tuple[Golden, ...]) -> dict[str, tuple[Rerun, ...]]:
     """Ask the file: everything in the vendor's batch size, a part of it in a strange one and one by one.
 
     What depends on the batch shows on any input, so a part is enough: asking is what a verification costs.
     """
+    golden = judged[0]
     everything = np.arange(golden.count)
     strange = next(size for size in _STRANGE_BATCHES if size != golden.batch_size)
-    session = _session(path)
     plan = {golden.batch_size: everything}
     for size, most in ((strange, _STRANGE), (1, _ONE_BY_ONE)):
         plan.setdefault(size, everything[:: max(1, -(-golden.count // most))])
-    return tuple(_ask(session, golden.inputs, batch, rows) for batch, rows in plan.items())
+    passes = [_ask(session, judged, batch, rows) for batch, rows in plan.items()]
+    return {one.name: tuple(asked[one.name] for asked in passes) for one in judged}
 
 
 def _session(path: Path) -> Any:
@@ -330,22 +368,26 @@ def _session(path: Path) -> Any:
     return runtime.session(path)
 
 
-def _ask(session: Any, inputs: "Floats | NDArray[np.float64]", batch: int, rows: NDArray[np.int64]) -> Rerun:
+def _ask(session: Any, judged: tuple[Golden, ...], batch: int, rows: NDArray[np.int64]) -> dict[str, Rerun]:
+    """One pass, for every number that the endpoint answered with."""
     from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
-    if len(session.get_inputs()) != 1:
-        raise BundleError(f"model.onnx takes {len(session.get_inputs())} inputs; the golden set has one")
-    name, kind = session.get_inputs()[0].name, session.get_inputs()[0].type
-    inputs = (
-        inputs.astype(np.float64) if kind == "tensor(double)" else inputs
-    )  # the same numbers, as the graph takes them
-    answers = []
+    names = list(dict.fromkeys(one.source.output for one in judged))
+    found: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
     try:
-        for first in range(0, len(rows), batch):
-            asked = inputs[rows[first : first + batch]]
-            answer = session.run(None, {name: asked})[0]
-            answers.append(np.asarray(answer, dtype=np.float32).reshape(len(asked), -1))
-        return Rerun(batch=batch, rows=rows, answers=np.concatenate(answers))
+        for part, feeds in judged[0].asked.batches(rows, batch):
+            for name, answer in zip(names, session.run(names, feeds), strict=True):
+                found[name].append(np.asarray(answer).reshape(len(part), -1))
+        whole = {name: np.concatenate(parts) for name, parts in found.items()}
+        return {one.name: _of(one, whole[one.source.output], batch, rows) for one in judged}
     except (ort.Fail, ort.InvalidArgument, ort.RuntimeException, ort.NotImplemented, ValueError) as error:
         refusal = f"in batches of {batch}: {str(error).splitlines()[0][:200]}"
-        return Rerun(batch=batch, rows=rows, answers=None, refusal=refusal)
+        return {one.name: Rerun(batch=batch, rows=rows, answers=None, refusal=refusal) for one in judged}
+
+
+def _of(golden: Golden, whole: NDArray[Any], batch: int, rows: NDArray[np.int64]) -> Rerun:
+    """What one number of the record is held against."""
+    answers = golden.source.of(whole).reshape(len(whole), -1).astype(golden.outputs.dtype)
+    return Rerun(
+        batch=batch, rows=rows, answers=golden.counting(answers, rows), whole=whole if golden.source.decided else None
+    )

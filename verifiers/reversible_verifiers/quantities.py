@@ -17,7 +17,7 @@ from reversible.equivalence import decisions
 from reversible.equivalence.ladder import ALL_THE_SAME, NO_REFERENCE, TOO_FEW_JUDGED, Rung
 from reversible.findings import Finding
 from reversible_verifiers.error_ratio import Answers, Measured
-from reversible_verifiers.golden_answers import Floats, Golden
+from reversible_verifiers.golden_answers import Golden, Numbers
 from reversible_verifiers.rungs import INFINITE
 
 AGREEMENT, CHANGE = "model.agreement_lb95", "model.metric_delta_points"
@@ -96,7 +96,7 @@ def change(asset: Asset, golden: Golden, reruns: Sequence[Answers], files: tuple
     )  # fmt: skip
 
 
-def _rms(rerun: Answers, recorded: Floats) -> NDArray[Any]:
+def _rms(rerun: Answers, recorded: Numbers) -> NDArray[Any]:
     """Per output, over the inputs of the pass; infinity where it refused or a number has none to be held against."""
     expected = recorded[rerun.rows].astype(np.float64)
     if rerun.answers is None or rerun.answers.shape != expected.shape:

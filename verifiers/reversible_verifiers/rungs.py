@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterator
 
 from reversible.assets import Asset
-from reversible.equivalence import decisions
 from reversible.equivalence.ladder import Rung
 from reversible.findings import Finding
 from reversible_verifiers.error_ratio import Measured
@@ -79,7 +78,7 @@ def findings(
         asset.id,
         str(standing.rung),
         unit=UNITS["model.equivalence"],
-        seen=(_RUNGS if decisions.classifies(golden.outputs, rule) else _NUMBERS)[standing.rung],
+        seen=(_RUNGS if golden.classifies(rule) else _NUMBERS)[standing.rung],
         facts={
             "output": seen.output, "inputs": seen.n, "digest": seen.inputs_sha256[:16],
             "percent": 100 * standing.flip_bound, "error": standing.reason,
@@ -88,6 +87,12 @@ def findings(
         files=files,
         coverage=measured.coverage,
     )  # fmt: skip
+
+
+def order(measured: Measured) -> tuple[int, float]:
+    """Sorts the worst first: by the rung, then by how far off."""
+    ratios = measured.standing.seen.ratios
+    return "FUDNB".index(str(measured.standing.rung)), -(ratios.largest if ratios is not None else 0.0)
 
 
 def _places(golden: Golden, measured: Measured) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reversible.equivalence import reference
+from reversible.equivalence import masks, reference
 from reversible.equivalence.reference import Reference
 from reversible.errors import BundleError
 from reversible.evaluator import Evaluator
@@ -26,14 +26,19 @@ def of_port(path: Path, groups: Iterable[Group], *, output: str, **options: Any)
         path: The ONNX file.
         groups: Inputs of one size each.
         output: Its name.
-        options: As `reference.of_port` takes them.
+        options: As `reference.of_port` takes them. Filling does not count (`masks`).
 
     Raises:
         EvaluatorError: the engine does not cover an operator, or an input has another type.
         BundleError: the runtime refuses the file or an input, or answers have different sizes.
     """
-    place = [one.name for one in Evaluator(path).outputs].index(output)
-    parts = [reference.of_port(path, feeds, rows=rows, output=place, **options) for rows, feeds in groups]
+    gives = Evaluator(path).outputs
+    place = [one.name for one in gives].index(output)
+    shape = [dim if isinstance(dim, int) else None for dim in gives[place].shape or ()]
+    parts = [
+        reference.of_port(path, feeds, rows=rows, output=place, mask=masks.counting(feeds, shape), **options)
+        for rows, feeds in groups
+    ]
     if len({one.answers.shape[1] for one in parts}) > 1:
         raise BundleError(f"{output}: its answers have a size of their own for each length of input")
     rows = np.concatenate([one.rows for one in parts])

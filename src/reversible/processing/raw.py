@@ -16,7 +16,7 @@ from reversible.errors import BundleError
 from reversible.processing import terms
 from reversible.processing.images import rules_in
 from reversible.processing.text import Tokenizer
-from reversible.wire import Field, fitting
+from reversible.wire import Field
 
 Arrays = Mapping[str, NDArray[Any]]
 _TOKENS = ("input_ids", "attention_mask", "token_type_ids")
@@ -43,6 +43,7 @@ class Processing:
         self._inputs = {one.name: one for one in inputs}
         self._makers: dict[str, Callable[[Arrays], NDArray[Any]]] = {}
         self.steps: dict[str, str] = {}
+        self._one_size = False
         self._tokens: tuple[Tokenizer, str] | None = None
         self._by_name(given)
         self._by_terms(folder, given)
@@ -73,16 +74,18 @@ class Processing:
             value = found[name]
             if one.is_text:
                 value = _present(value)
-            try:
-                made[name] = _exactly(fitting(value, one), value, one)
-            except ValueError as error:
-                raise BundleError(f"model.onnx: {error}") from error
+            made[name] = _as_taken(value, one)
         return made
 
     @property
     def alone(self) -> bool:
         """Whether what one row becomes depends on the others of its batch: texts are filled to the longest."""
         return self._tokens is None
+
+    @property
+    def one_size(self) -> bool:
+        """Whether images of any size become tensors of one."""
+        return self._one_size
 
     def _take(self, name: str, source: str, words: str, make: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
         self._makers[name] = lambda given: make(given[source])
@@ -123,6 +126,7 @@ class Processing:
         name = rules.input if rules.input in self._inputs else left[0] if len(left) == 1 else ""
         if name and name not in self.steps:
             self._take(name, sources[0], f"{path.name}: the pixels of {sources[0]}", rules.pixels)
+            self._one_size = rules.size is not None
 
     def _by_elimination(self, given: Sequence[Field]) -> None:
         """The one input that is left takes the one value that is left: names differ where nobody says them."""
@@ -147,13 +151,20 @@ def _counter(rules: Mapping[str, Any]) -> Callable[[NDArray[Any]], NDArray[Any]]
     return count
 
 
-def _exactly(made: NDArray[Any], value: NDArray[Any], one: Field) -> NDArray[Any]:
-    """A whole number must not be cut to fit; a float may be rounded to the graph's type, as the vendor's was."""
-    if value.dtype.kind in "fiub" and made.dtype.kind in "iub":
-        with np.errstate(invalid="ignore"):
-            if not np.array_equal(made.reshape(value.shape), value):
-                raise ValueError(f"{one.name} takes whole numbers of {made.dtype.name}, and was given others")
-    return made
+def _as_taken(value: NDArray[Any], one: Field) -> NDArray[Any]:
+    """In the graph's type, with or without a last dimension of 1; any other shape is for the graph to refuse.
+
+    A whole number must not be cut to fit; a float may be rounded to the graph's type, as the vendor's was.
+    """
+    if value.ndim == len(one.shape) - 1 and one.shape[-1] in (1, None):
+        value = value.reshape(*value.shape, 1)
+    elif value.ndim == len(one.shape) + 1 and value.shape[-1] == 1:
+        value = value.reshape(value.shape[:-1])
+    with np.errstate(invalid="ignore", over="ignore"):
+        made = value.astype(one.dtype)
+    if value.dtype.kind in "fiub" and made.dtype.kind in "iub" and not np.array_equal(made, value):
+        raise BundleError(f"model.onnx: {one.name} takes whole numbers of {made.dtype.name}, and was given others")
+    return np.ascontiguousarray(made)
 
 
 def _rules(path: Path) -> dict[str, Any]:
