@@ -11,45 +11,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reversible.equivalence import masks, reference
+from reversible.equivalence import masks, reference, runtime
 from reversible.equivalence.reference import Reference
-from reversible.errors import BundleError
-from reversible.evaluator import Evaluator
 
 Group = tuple[NDArray[np.int64], dict[str, NDArray[Any]]]  # rows of the golden set, and what the graph is given
 
 
 def of_port(path: Path, groups: Iterable[Group], *, output: str, **options: Any) -> Reference:
-    """`reference.of_port` of all groups.
+    """The black box of `reference`, of one output by its name.
 
     Args:
         path: The ONNX file.
         groups: Inputs of one size each.
         output: Its name.
-        options: As `reference.of_port` takes them. Filling does not count (`masks`).
+        options: As `reference.of_groups` takes them. Filling does not count (`masks`).
 
     Raises:
         EvaluatorError: the engine does not cover an operator, or an input has another type.
         BundleError: the runtime refuses the file or an input, or answers have different sizes.
     """
-    gives = Evaluator(path).outputs
-    place = [one.name for one in gives].index(output)
-    shape = [dim if isinstance(dim, int) else None for dim in gives[place].shape or ()]
-    parts = [
-        reference.of_port(path, feeds, rows=rows, output=place, mask=masks.counting(feeds, shape), **options)
-        for rows, feeds in groups
-    ]
-    if len({one.answers.shape[1] for one in parts}) > 1:
-        raise BundleError(f"{output}: its answers have a size of their own for each length of input")
-    rows = np.concatenate([one.rows for one in parts])
-    order = np.argsort(rows, kind="stable")
-    return Reference(
-        rows=rows[order],
-        answers=np.concatenate([one.answers for one in parts])[order],
-        floor=np.concatenate([one.floor for one in parts])[order],
-        source=parts[0].source,
-        about=parts[0].about,
-    )
+    opened = runtime.session(path)
+    gives = runtime.outputs(opened)
+    place = [one.name for one in opened.get_outputs()].index(output)
+    shape = next(one.shape for one in gives if one.name == output)
+    masked = ((rows, feeds, masks.counting(feeds, shape)) for rows, feeds in groups)
+    return reference.of_groups(path, masked, output=place, **options)
 
 
 def affordable(path: Path, budget: int, *, least: int, most: int) -> int:

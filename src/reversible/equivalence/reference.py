@@ -6,7 +6,7 @@ judged is then what the source recorded. `golden/floor.parquet` keeps it in the 
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -26,6 +26,7 @@ _SEED = 20261126
 _LIMIT = 1 << 26  # bytes of the file's own description
 
 Answer = Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]]
+Group = tuple[NDArray[np.int64], runtime.Feeds, Mask | None]  # places in the golden set, feeds, what counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,32 @@ def of_port(
         EvaluatorError: the engine does not cover an operator, or an input has another type.
         BundleError: the runtime refuses the file or an input.
     """
+    count = len(next(iter(feeds.values())))
+    whole = (np.arange(count, dtype=np.int64) if rows is None else rows, feeds, mask)
+    return of_groups(path, [whole], batch=batch, output=output, runs=runs, seed=seed, settings=settings)
+
+
+def of_groups(
+    path: Path,
+    groups: Iterable[Group],
+    *,
+    batch: int = BATCH,
+    output: int = 0,
+    runs: int = RUNS,
+    seed: int = _SEED,
+    settings: Sequence[runtime.Setting] = runtime.LEGITIMATE,
+) -> Reference:
+    """The same of inputs that cannot be one array: their places, feeds and mask, group by group.
+
+    Args:
+        path: The ONNX file.
+        groups: Inputs of one size each; no place twice.
+        batch, output, runs, seed, settings: As in `of_port`.
+
+    Raises:
+        EvaluatorError: the engine does not cover an operator, or an input has another type.
+        BundleError: the runtime refuses the file or an input, or groups have answers of different sizes.
+    """
     evaluator = Evaluator(path)
     name = evaluator.outputs[output].name
     fixed = [one.shape[0] for one in evaluator.inputs if one.shape and isinstance(one.shape[0], int)]
@@ -87,17 +114,22 @@ def of_port(
         batch, settings = fixed[0], [replace(one, batch=None) for one in settings]
     sessions = [(one, runtime.session(path, one)) for one in settings]
     noises = [Roundings(seed + run) for run in range(runs)]
-    count = len(next(iter(feeds.values())))
+    places: list[NDArray[np.int64]] = []
     answers: list[Doubles] = []
     floors: list[Doubles] = []
-    for first in range(0, count, batch):
-        part = {one: array[first : first + batch] for one, array in feeds.items()}
-        exact = _table(evaluator.run(part)[name])
-        evaluations = (_table(runtime.ask(opened, part, batch=one.batch, output=output)) for one, opened in sessions)
-        perturbed = (_table(evaluator.run(part, perturb=noise)[name]) for noise in noises)
-        counts = None if mask is None else mask[first : first + batch]
-        answers.append(exact)
-        floors.append(noise_floor(exact, evaluations, perturbed, mask=counts, room=APART))
+    for rows, feeds, mask in groups:
+        for first in range(0, len(rows), batch):
+            part = {one: array[first : first + batch] for one, array in feeds.items()}
+            exact = _table(evaluator.run(part)[name])
+            evaluations = (_table(runtime.ask(opened, part, batch=s.batch, output=output)) for s, opened in sessions)
+            perturbed = (_table(evaluator.run(part, perturb=noise)[name]) for noise in noises)
+            counts = None if mask is None else mask[first : first + batch]
+            answers.append(exact)
+            floors.append(noise_floor(exact, evaluations, perturbed, mask=counts, room=APART))
+        places.append(rows)
+    if len({one.shape[1] for one in answers}) > 1:
+        raise BundleError(f"{name}: its answers have a size of their own for each size of input")
+    order = np.argsort(np.concatenate(places), kind="stable")
     about = {
         "engine": "reversible.evaluator",
         "runs": runs,
@@ -105,9 +137,9 @@ def of_port(
         "evaluations": [_words(one) for one in settings],
     }
     return Reference(
-        rows=np.arange(count, dtype=np.int64) if rows is None else rows,
-        answers=np.concatenate(answers),
-        floor=np.concatenate(floors),
+        rows=np.concatenate(places)[order],
+        answers=np.concatenate(answers)[order],
+        floor=np.concatenate(floors)[order],
         source=PORT,
         about=about,
     )
