@@ -21,7 +21,6 @@ from typing import Any
 
 from reversible import fence, registry
 from reversible.errors import ReversibleError, SourceError, UsageError
-from reversible.interfaces import SharesStart
 from reversible_exporters import conversion_fork, environments
 
 _TIME_S = 900.0
@@ -125,6 +124,8 @@ def convert_together(
     Returns:
         For each model what became of it; None where nobody can say, and it must be converted alone.
     """
+    from reversible.interfaces import SharesStart  # pydantic: an environment of one framework has none
+
     if len(models) < 2 or not isinstance(registry.converters()[name], SharesStart):
         return [None] * len(models)
     done = _run(name, models, stop=stop, time_s=sum(_limit_s(_size(source)) for source, _ in models))
