@@ -58,7 +58,10 @@ class MySQLSettings(BaseModel):
 
 
 class MySQLExporter:
-    """Reads one MySQL or MariaDB database, and only reads. Run against MariaDB 10.11; MySQL 8 is meant, not run yet."""
+    """Reads one MySQL or MariaDB database, and only reads.
+
+    Run against MariaDB 10.11 and MySQL 9.7; MySQL 8.0 and 8.4 are meant, not run.
+    """
 
     Settings: ClassVar[type[BaseModel]] = MySQLSettings
 
@@ -91,7 +94,7 @@ class MySQLExporter:
         yield Reachability(subject=session.where, ok=True, seen=seen)
         program = mysql_dump.find(self.settings.dump, mariadb=session.is_mariadb)
         told = str(program) if program else "not on the PATH: SHOW CREATE statements make schema.sql"
-        yield Reachability(subject="mariadb-dump", ok=True, seen=told)
+        yield Reachability(subject="mariadb-dump" if session.is_mariadb else "mysqldump", ok=True, seen=told)
         for table in self._tables(session):
             refusal = _closed(session, table)
             seen = "may be read" if refusal is None else refusal.message

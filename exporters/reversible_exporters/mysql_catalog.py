@@ -87,7 +87,7 @@ def columns(session: Session, table: Table) -> list[Column]:
         " FROM information_schema.columns WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
         (table.database, table.relation),
     )
-    listed = [_column(one) for one in found]
+    listed = [_column(session, one) for one in found]
     hidden = [name for name in declared_columns(session, table) if name not in {one.name for one in listed}]
     if hidden:
         raise SourceError(
@@ -174,7 +174,14 @@ def checks(session: Session, table: Table) -> list[tuple[str, str]]:
                      JOIN information_schema.check_constraints c USING (constraint_schema, constraint_name)
                     WHERE t.constraint_schema = %s AND t.table_name = %s AND constraint_type = 'CHECK'
                     ORDER BY CAST(c.constraint_name AS BINARY)"""
-    return [(str(name), str(clause)) for name, clause in session.rows(query, (table.database, table.relation))]
+    found = session.rows(query, (table.database, table.relation))
+    return [(str(name), worded(session, clause)) for name, clause in found]
+
+
+def worded(session: Session, expression: Any) -> str:
+    """An expression of information_schema as SHOW CREATE TABLE words it: MySQL's view escapes its quotes once more."""
+    text = _text(expression)
+    return text if session.is_mariadb else re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
 
 
 def constraints(session: Session, table: Table) -> list[list[Any]]:
@@ -204,6 +211,15 @@ def constraints(session: Session, table: Table) -> list[list[Any]]:
     return found
 
 
+_CREATED = {"TABLE": 1, "VIEW": 1, "SEQUENCE": 1, "FUNCTION": 2, "PROCEDURE": 2, "TRIGGER": 2, "EVENT": 3}
+
+
+def create_statement(session: Session, kind: str, name: str) -> str | None:
+    """SHOW CREATE of the database's object; None where its definition is hidden from the user."""
+    found = session.rows(f"SHOW CREATE {kind} {quote(session.database)}.{quote(name)}")[0][_CREATED[kind]]
+    return None if found is None else _text(found)
+
+
 def history_rows(session: Session, table: Table) -> int:
     """Rows of a system-versioned table that are no longer current."""
     everything = session.rows(f"SELECT COUNT(*) FROM {table.source} FOR SYSTEM_TIME ALL")[0][0]  # noqa: S608
@@ -219,8 +235,11 @@ def grant(session: Session, table: Table | None = None) -> str:
     return f"GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON {quote(session.database)}.* TO {account}"
 
 
-def _column(one: dict[str, Any]) -> Column:
+def _column(session: Session, one: dict[str, Any]) -> Column:
     extra = str(one["extra"] or "")
+    default = one["column_default"]
+    if default is not None:
+        default = worded(session, default) if "DEFAULT_GENERATED" in extra else _text(default)
     expression = one["generation_expression"] or None
     identity = "auto_increment" if "auto_increment" in extra.lower() else None
     kind = "VIRTUAL" if "VIRTUAL" in extra.upper() else "STORED"
@@ -230,9 +249,10 @@ def _column(one: dict[str, Any]) -> Column:
         precision=int(one["numeric_precision"] or 0),
         scale=None if one["numeric_scale"] is None else int(one["numeric_scale"]),
         fraction=int(one["datetime_precision"] or 0), nullable=one["is_nullable"] == "YES",
-        default=None if one["column_default"] is None or expression else _text(one["column_default"]),
+        default=None if expression else default,
         comment=one["column_comment"] or None, identity=identity,
-        generated=f"{kind}: {_text(expression)}" if expression else None, invisible="INVISIBLE" in extra.upper(),
+        generated=f"{kind}: {worded(session, expression)}" if expression else None,
+        invisible="INVISIBLE" in extra.upper(),
     )  # fmt: skip
 
 

@@ -78,31 +78,31 @@ def composed(session: Session, *, routines: bool, events: bool, without: Sequenc
     for name, kind in sorted(listed):
         if name not in without:
             of[{"VIEW": "views", "SEQUENCE": "sequences"}.get(kind, "tables")].append(name)
-    plain = [_created(session, "SEQUENCE", name, 1) for name in of["sequences"]]
+    plain = [_created(session, "SEQUENCE", name) for name in of["sequences"]]
     plain += [f"DO SETVAL({quote(name)}, {_next(session, name)}, 0)" for name in of["sequences"]]
-    plain += [_created(session, "TABLE", name, 1) for name in of["tables"]]
+    plain += [_created(session, "TABLE", name) for name in of["tables"]]
     bodies: list[str] = []
     where = f"FROM {quote(session.database)}"
     if routines:
         for kind in ("FUNCTION", "PROCEDURE"):
             names = session.rows(f"SHOW {kind} STATUS WHERE Db = %s", (session.database,))
-            bodies += [_created(session, kind, name, 2) for _, name, *_ in names]
-    views = [_unqualified(session, _created(session, "VIEW", name, 1)) for name in _in_order(session, of["views"])]
-    bodies += [_created(session, "TRIGGER", row[0], 2) for row in session.rows(f"SHOW TRIGGERS {where}")]
+            bodies += [_created(session, kind, name) for _, name, *_ in names]
+    views = [_unqualified(session, _created(session, "VIEW", name)) for name in _in_order(session, of["views"])]
+    bodies += [_created(session, "TRIGGER", row[0]) for row in session.rows(f"SHOW TRIGGERS {where}")]
     if events:
-        bodies += [_created(session, "EVENT", row[1], 3) for row in session.rows(f"SHOW EVENTS {where}")]
+        bodies += [_created(session, "EVENT", row[1]) for row in session.rows(f"SHOW EVENTS {where}")]
     script = ["SET NAMES utf8mb4;", "SET FOREIGN_KEY_CHECKS=0;", *(f"{one};" for one in [*plain, *views])]
     script += ["DELIMITER ;;", *(f"{one} ;;" for one in bodies), "DELIMITER ;"]
     return ("\n".join(script) + "\n").encode()
 
 
-def _created(session: Session, kind: str, name: str, field: int) -> str:
-    found = session.rows(f"SHOW CREATE {kind} {quote(session.database)}.{quote(name)}")[0][field]
+def _created(session: Session, kind: str, name: str) -> str:
+    found = mysql_catalog.create_statement(session, kind, name)
     if found is None:
         raise SourceError(
             f"{kind.lower()} {name}: its definition is hidden from {session.role}", hint=mysql_catalog.grant(session)
         )
-    return str(found)
+    return found
 
 
 def _next(session: Session, name: str) -> int:
@@ -116,7 +116,7 @@ def _unqualified(session: Session, definition: str) -> str:
 
 def _in_order(session: Session, views: Sequence[str]) -> list[str]:
     """Views after those that they name."""
-    texts = {name: _created(session, "VIEW", name, 1) for name in views}
+    texts = {name: _created(session, "VIEW", name) for name in views}
     done: list[str] = []
 
     def place(name: str, above: tuple[str, ...] = ()) -> None:
@@ -137,7 +137,8 @@ def _tls(address: Address, *, from_mariadb: bool) -> list[str]:
     if from_mariadb:
         mode = {"off": ["--skip-ssl"], "encrypt": ["--ssl", "--skip-ssl-verify-server-cert"]}
         return mode.get(address.tls, ["--ssl", "--ssl-verify-server-cert"]) + authority
-    mode = {"off": ["--ssl-mode=DISABLED"], "encrypt": ["--ssl-mode=REQUIRED"]}
+    # Without TLS, caching_sha2_password sends the password under a key that the server gives, when it is asked for it.
+    mode = {"off": ["--ssl-mode=DISABLED", "--get-server-public-key"], "encrypt": ["--ssl-mode=REQUIRED"]}
     return mode.get(address.tls, ["--ssl-mode=VERIFY_IDENTITY"]) + authority
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from reversible_exporters.mysql_catalog import create_statement, worded
 from reversible_exporters.mysql_session import Session, quote
 
 Named = tuple[str, list[str], str]  # class, name, a fragment of SQL in the server's words; "" for the name alone
@@ -35,8 +36,9 @@ def next_values(session: Session) -> dict[str, dict[str, Any]]:
     From information_schema and the sequences themselves.
     """
     found = session.named(
-        "SELECT table_name, auto_increment FROM information_schema.tables WHERE table_schema = %s"
-        " AND auto_increment IS NOT NULL",
+        "SELECT table_name, auto_increment FROM information_schema.tables t WHERE table_schema = %s"
+        " AND auto_increment IS NOT NULL AND EXISTS (SELECT 1 FROM information_schema.columns c"
+        " WHERE c.table_schema = t.table_schema AND c.table_name = t.table_name AND extra LIKE '%%auto_increment%%')",
         (session.database,),
     )
     values = {one["table_name"]: {"next": int(one["auto_increment"]), "increment": 1, "cycles": False} for one in found}
@@ -113,16 +115,20 @@ def _covers(pattern: str, database: str) -> bool:
 
 def _tables(session: Session) -> Iterator[Named]:
     for one in _ask(
-        session, "table_name, table_type, engine, table_collation, table_comment", "tables", "table_schema",
-        "AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')",
+        session, "table_name, table_type, engine, table_collation, table_comment, create_options", "tables",
+        "table_schema", "AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')",
     ):  # fmt: skip
         name = [one["table_name"]]
         yield "table", name, ""
         yield "table", name, f"ENGINE = {one['engine']}"
         if one["table_comment"]:
             yield "table", name, f"COMMENT = {_literal(one['table_comment'])}"
-        if _shows_collations(session):
+        if _shows_collations(session, one["table_collation"]):
             yield "table", name, f"COLLATE = {one['table_collation']}"
+        if not session.is_mariadb:
+            yield "table", name, f"CHARSET = {_charset(one['table_collation'])}"
+            for option in re.findall(r"\w+=(?:'[^']*'|\S+)", one["create_options"] or ""):
+                yield "table", name, option
         if one["table_type"] == "SYSTEM VERSIONED":
             yield "table", name, "WITH SYSTEM VERSIONING"
 
@@ -135,7 +141,7 @@ def _columns(session: Session) -> Iterator[Named]:
     }  # fmt: skip
     for one in _ask(
         session, "table_name, column_name, column_type, is_nullable, column_default, extra, generation_expression,"
-        " collation_name, column_comment", "columns", "table_schema",
+        f" collation_name, column_comment{'' if session.is_mariadb else ', srs_id'}", "columns", "table_schema",
     ):  # fmt: skip
         if one["table_name"] not in collations:
             continue  # of a view
@@ -143,35 +149,54 @@ def _columns(session: Session) -> Iterator[Named]:
         yield "column", name, f"{quote(one['column_name'])} {_text(one['column_type'])}"
         extra = str(one["extra"] or "").upper()
         if one["generation_expression"]:
-            yield "column", name, f"GENERATED ALWAYS AS ({_text(one['generation_expression'])})"
+            yield "column", name, f"GENERATED ALWAYS AS ({worded(session, one['generation_expression'])})"
         elif one["is_nullable"] == "NO" and "INVISIBLE" not in extra:
             yield "column", name, "NOT NULL"
-        if session.is_mariadb and one["column_default"] is not None and not one["generation_expression"]:
-            yield "column", name, f"DEFAULT {one['column_default']}"
+        if one["column_default"] is not None and not one["generation_expression"]:
+            yield "column", name, _default(session, one)
+        if "ON UPDATE" in extra:
+            yield "column", name, extra[extra.index("ON UPDATE") :].partition("(")[0]
+        if one.get("srs_id") is not None:
+            yield "column", name, f"SRID {one['srs_id']}"
         if one["column_comment"]:
             yield "column", name, f"COMMENT {_literal(one['column_comment'])}"
         for word in ("AUTO_INCREMENT", "INVISIBLE"):
             if word in extra:
                 yield "column", name, word
         collation = one["collation_name"]
-        if collation and collation != collations[one["table_name"]] and _shows_collations(session):
-            yield "column", name, f"COLLATE {collation}"
+        if collation and collation != collations[one["table_name"]]:
+            if _shows_collations(session, collation):
+                yield "column", name, f"COLLATE {collation}"
+            if _charset(collation) != _charset(collations[one["table_name"]]):
+                yield "column", name, f"CHARACTER SET {_charset(collation)}"
+
+
+def _default(session: Session, one: dict[str, Any]) -> str:
+    """A column's default as SHOW CREATE TABLE writes it. MariaDB's view has its very words, MySQL's the value."""
+    text = _text(one["column_default"])
+    kind = _text(one["column_type"]).partition("(")[0]
+    if session.is_mariadb:
+        return f"DEFAULT {text}"
+    if kind in ("binary", "varbinary"):
+        return "DEFAULT"  # the view ends the value at its first zero byte
+    if "DEFAULT_GENERATED" in str(one["extra"]):
+        return f"DEFAULT {text}" if text.startswith("CURRENT_TIMESTAMP") else f"DEFAULT ({worded(session, text)})"
+    return f"DEFAULT {text if kind == 'bit' else _literal(text)}"
 
 
 def _indexes(session: Session) -> Iterator[Named]:
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    more = "" if session.is_mariadb else ", expression, is_visible"
     for one in _ask(
-        session, "table_name, index_name, non_unique, seq_in_index, column_name, collation, sub_part, index_type",
-        "statistics", "table_schema", "ORDER BY table_name, index_name, seq_in_index",
+        session, "table_name, index_name, non_unique, seq_in_index, column_name, collation, sub_part, index_type,"
+        f" index_comment{more}", "statistics", "table_schema", "ORDER BY table_name, index_name, seq_in_index",
     ):  # fmt: skip
         found.setdefault((one["table_name"], one["index_name"]), []).append(one)
     for (table, index), parts in found.items():
         yield "index", [table, index], ""
-        if any(one["column_name"] is None for one in parts):
-            continue  # over an expression: MySQL words it in two ways
         kind = parts[0]["index_type"]
         columns = [
-            quote(one["column_name"])
+            (f"({worded(session, one['expression'])})" if one["column_name"] is None else quote(one["column_name"]))
             + (f"({one['sub_part']})" if one["sub_part"] and kind not in ("SPATIAL", "FULLTEXT") else "")
             + (" DESC" if one["collation"] == "D" else "")
             for one in parts
@@ -179,6 +204,10 @@ def _indexes(session: Session) -> Iterator[Named]:
         first = f"{kind} KEY" if kind in ("SPATIAL", "FULLTEXT") else "KEY" if parts[0]["non_unique"] else "UNIQUE KEY"
         head = "PRIMARY KEY" if index == "PRIMARY" else f"{first} {quote(index)}"
         yield "index", [table, index], f"{head} ({','.join(columns)})"
+        if parts[0]["index_comment"]:
+            yield "index", [table, index], f"COMMENT {_literal(parts[0]['index_comment'])}"
+        if parts[0].get("is_visible") == "NO":
+            yield "index", [table, index], "INVISIBLE"
 
 
 def _references(session: Session) -> Iterator[Named]:
@@ -220,15 +249,26 @@ def _checks(session: Session) -> Iterator[Named]:
             else:
                 yield "column", name, f"CHECK ({one['check_clause']})"
     else:
-        for one in _ask(session, "table_name, constraint_name", "table_constraints", "table_schema",
+        clauses = {
+            one["constraint_name"]: worded(session, one["check_clause"])
+            for one in _ask(session, "constraint_name, check_clause", "check_constraints", "constraint_schema")
+        }
+        for one in _ask(session, "table_name, constraint_name, enforced", "table_constraints", "table_schema",
                         "AND constraint_type = 'CHECK'"):  # fmt: skip
-            yield "constraint", [one["table_name"], one["constraint_name"]], ""
+            name = [one["table_name"], one["constraint_name"]]
+            yield "constraint", name, ""
+            if name[1] in clauses:  # hidden with SELECT alone
+                yield "constraint", name, f"CONSTRAINT {quote(name[1])} CHECK ({clauses[name[1]]})"
+            if one["enforced"] == "NO":
+                yield "constraint", name, "NOT ENFORCED"
 
 
 def _partitions(session: Session) -> Iterator[Named]:
+    spread: dict[str, list[str]] = {}  # the partitions among which a hash spreads the rows
     for one in _ask(
-        session, "DISTINCT table_name, partition_name, partition_method, partition_expression, partition_description",
-        "partitions", "table_schema", "AND partition_name IS NOT NULL",
+        session, "DISTINCT table_name, partition_name, partition_method, partition_expression, partition_description,"
+        " subpartition_method, subpartition_expression, partition_ordinal_position", "partitions", "table_schema",
+        "AND partition_name IS NOT NULL ORDER BY table_name, partition_ordinal_position",
     ):  # fmt: skip
         name, method = [one["table_name"], one["partition_name"]], str(one["partition_method"])
         limit = one["partition_description"]
@@ -237,19 +277,28 @@ def _partitions(session: Session) -> Iterator[Named]:
             value = limit if limit == "MAXVALUE" else f"({limit})"
             words = "VALUES LESS THAN" if method.startswith("RANGE") else "VALUES IN"
             yield "partition", name, f"PARTITION {quote(name[1])} {words} {value}"
-        if one["partition_expression"]:
-            yield "table", name[:1], f"({one['partition_expression']})"
+        else:
+            spread.setdefault(name[0], []).append(name[1])
+        for level in ("partition", "subpartition"):
+            how, expression = str(one[f"{level}_method"]), one[f"{level}_expression"]
+            if expression:  # between KEY and its columns an ALGORITHM may stand
+                yield "table", name[:1], f"{'' if 'KEY' in how else f'{level} BY {how} '}({expression})"
+    for table, names in spread.items():
+        if names == [f"p{n}" for n in range(len(names))]:  # the names that the server gives
+            yield "table", [table], f"PARTITIONS {len(names)}"
 
 
 # --- the rest ---------------------------------------------------------------------------------------------------
 
 
 def _views(session: Session) -> Iterator[Named]:
-    for one in _ask(session, "table_name, view_definition, check_option", "views", "table_schema"):
+    for one in _ask(session, "table_name, view_definition, check_option, security_type", "views", "table_schema"):
         name = [one["table_name"]]
         yield "view", name, ""
         if one["view_definition"]:
-            yield "view", name, str(one["view_definition"]).replace(f"{quote(session.database)}.", "")
+            told = _body(session, "view", name[0], one["view_definition"])  # hidden without SHOW VIEW, as empty text
+            yield "view", name, str(told).replace(f"{quote(session.database)}.", "")
+        yield "view", name, f"SQL SECURITY {one['security_type']}"
         if one["check_option"] != "NONE":
             yield "view", name, f"WITH {one['check_option']} CHECK OPTION"
 
@@ -261,8 +310,8 @@ def _routines(session: Session) -> Iterator[Named]:
     ):  # fmt: skip
         kind, name = str(one["routine_type"]).lower(), [one["routine_name"]]
         yield kind, name, ""
-        if one["routine_definition"]:
-            yield kind, name, _text(one["routine_definition"])
+        if body := _body(session, kind, name[0], one["routine_definition"]):
+            yield kind, name, body
         if kind == "function":
             yield kind, name, f"RETURNS {_text(one['dtd_identifier'])}"
         if one["is_deterministic"] == "YES":
@@ -280,7 +329,8 @@ def _triggers(session: Session) -> Iterator[Named]:
         yield "trigger", name, ""
         yield "trigger", name, f"{one['action_timing']} {one['event_manipulation']} ON"
         yield "trigger", name, f"{quote(one['event_object_table'])} FOR EACH ROW"
-        yield "trigger", name, _text(one["action_statement"])
+        if body := _body(session, "trigger", name[0], one["action_statement"]):
+            yield "trigger", name, body
 
 
 def _events(session: Session) -> Iterator[Named]:
@@ -288,13 +338,24 @@ def _events(session: Session) -> Iterator[Named]:
                     "events", "event_schema"):  # fmt: skip
         name = [one["event_name"]]
         yield "event", name, ""
-        yield "event", name, _text(one["event_definition"])
+        if body := _body(session, "event", name[0], one["event_definition"]):
+            yield "event", name, body
         if one["interval_field"]:
             yield "event", name, f"EVERY {one['interval_value']} {one['interval_field']}"
         if one["status"] in ("ENABLED", "DISABLED"):
             yield "event", name, str(one["status"])[:-1]
         if one["event_comment"]:
             yield "event", name, f"COMMENT {_literal(_text(one['event_comment']))}"
+
+
+def _body(session: Session, kind: str, name: str, told: Any) -> str | None:
+    """What a view, a routine, a trigger or an event does, as the server's own view tells it.
+
+    MySQL's leave out what escapes a quote, and the parentheses around a join: there it is the object's own statement.
+    """
+    if not session.is_mariadb:
+        return create_statement(session, kind.upper(), name)
+    return _text(told) if told else None
 
 
 def _sequences(session: Session) -> Iterator[Named]:
@@ -316,8 +377,15 @@ def _ask(session: Session, fields: str, view: str, schema: str, more: str = "") 
     return session.named(query, (session.database,))
 
 
-def _shows_collations(session: Session) -> bool:
-    """Whether SHOW CREATE TABLE names every collation that is not the table's: MariaDB since 10.11."""
+def _charset(collation: str) -> str:
+    """The character set of a collation: both products name collations after it."""
+    return collation.partition("_")[0]
+
+
+def _shows_collations(session: Session, collation: str) -> bool:
+    """Whether SHOW CREATE TABLE names a collation that is not the table's: MariaDB since 10.11, MySQL 8 for utf8mb4."""
+    if not session.is_mariadb:
+        return _charset(collation) == "utf8mb4"
     found = re.match(r"(\d+)\.(\d+)", session.version)
     return session.is_mariadb and found is not None and (int(found[1]), int(found[2])) >= _COLLATIONS_SHOWN_SINCE
 

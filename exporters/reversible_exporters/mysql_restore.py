@@ -29,7 +29,7 @@ _NAMED = 3  # columns that one line names
 
 
 class MySQLRestorer:
-    """Restores one database of a bundle into an empty MySQL or MariaDB database. Run against MariaDB 10.11.
+    """Restores one database of a bundle into an empty MySQL or MariaDB database. Run against MariaDB 10.11, MySQL 9.7.
 
     Args:
         url: mysql://user@host:3306/database, without a password: it is in MYSQL_PWD.

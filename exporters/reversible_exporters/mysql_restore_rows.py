@@ -1,5 +1,7 @@
 """How is a row of Parquet written so that MySQL stores the very value that it held?"""
 
+import base64
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,7 +81,7 @@ def _plain(values: pa.Array) -> list[Any]:
 def _writer(family: str) -> Callable[[Any], str]:
     kind = family.partition(":")[0]
     if kind == "text":
-        return lambda value: f"_utf8mb4 x'{value.encode().hex()}'"
+        return _text
     if kind == "binary":
         return lambda value: f"x'{value.hex()}'"
     if kind == "float":
@@ -87,6 +89,10 @@ def _writer(family: str) -> Callable[[Any], str]:
     if kind in ("int", "decimal"):
         return lambda value: format(value, "f") if kind == "decimal" else str(value)
     return lambda value: f"'{value}'"
+
+
+def _text(value: str) -> str:
+    return f"_utf8mb4 x'{value.encode().hex()}'"
 
 
 def _float(value: float) -> str:
@@ -99,6 +105,44 @@ def _float(value: float) -> str:
 def _exception(text: str, column: Mapping[str, Any]) -> str:
     if column["family"] != "text":
         return f"'{text}'"
+    if column["source_type"] == "json":
+        return _typed_json(text)
+    if column["source_type"] == "json":
+        return _typed_json(text)
     if text.startswith("0x"):
         return f"_{column['charset']} {text}"
     return text if text != "0" else _ERROR_VALUE
+
+
+def _typed_json(text: str) -> str:
+    """MySQL's JSON with the types that its text does not tell: `text` is what `mysql_types` asks for."""
+    plain, _, told = text.partition("\n")
+    found = f"CAST({_text(plain)} AS JSON)"
+    typed = [(place, _typed(kind, own)) for place, kind, own in json.loads(told)]
+    changes = ", ".join(f"{_text(place)}, {value}" for place, value in typed)
+    return f"JSON_SET({found}, {changes})"
+
+
+_BYTES = {249: "TINYBLOB", 250: "MEDIUMBLOB", 251: "LONGBLOB", 252: "BLOB"}  # enum_field_types
+
+
+def _typed(kind: str, own: str) -> str:
+    """A value inside JSON: JSON_TABLE gives it the type of a column, which literals and CAST do not all have."""
+    raw = _text(own)
+    if kind == "DECIMAL":
+        digits = own.lstrip("-")
+        whole, _, part = digits.partition(".")
+        sort = f"DECIMAL({len(whole) + len(part)}, {len(part)})"
+    elif own.startswith("base64:type"):
+        number, _, coded = own.removeprefix("base64:type").partition(":")
+        content = base64.b64decode(coded)
+        raw = f"x'{content.hex()}'"
+        if kind == "BIT":
+            sort, raw = f"BIT({8 * len(content)})", str(int.from_bytes(content, "big"))
+        else:
+            fixed = "BINARY" if number == "254" else "VARBINARY"
+            sort = _BYTES.get(int(number), f"{fixed}({max(1, len(content))})")
+    else:
+        sort = kind if kind == "DATE" else f"{kind}(6)"  # TIME, DATETIME, TIMESTAMP
+    table = f"JSON_TABLE(JSON_ARRAY({raw}), '$[0]' COLUMNS (v {sort} PATH '$'))"
+    return f"(SELECT JSON_EXTRACT(JSON_ARRAY(v), '$[0]') FROM {table} one)"  # noqa: S608 - digits and x'' literals

@@ -4,7 +4,8 @@ import ipaddress
 import logging
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -24,18 +25,20 @@ _SETTINGS = {
     "character_set_results": "utf8mb4",
     "sql_select_limit": "18446744073709551615",  # a server may give fewer rows without a word
     "sql_big_selects": "1",
-    "max_error_count": "65535",  # of the warnings that SHOW WARNINGS lists
+    "group_concat_max_len": "4294967295",
     "sql_quote_show_create": "1",
     "net_write_timeout": "3600",  # a reader that compresses is slow at times
     "net_read_timeout": "3600",
     "lock_wait_timeout": "60",
 }
+_MANY_WARNINGS = "SET SESSION max_error_count = 65535"  # of those that SHOW WARNINGS lists
 _MARIADB = {"system_versioning_asof": "DEFAULT"}  # else a server may answer with the past
 _MYSQL = {"information_schema_stats_expiry": "0", "show_create_table_verbosity": "0"}
 _DENIED = frozenset({1044, 1045, 1142, 1143, 1227, 1356, 1370})
 _LOST = frozenset({2006, 2013, 2055, 1927, 1053, 1079})
 _TOO_LONG = frozenset({1969, 3024, 1317})
 _LOCKED = frozenset({1205, 1213})
+_NEEDS_A_RIGHT = 1227  # ER_SPECIFIC_ACCESS_DENIED_ERROR
 _CHANGED = 1412  # ER_TABLE_DEF_CHANGED: the table was altered after the snapshot
 
 
@@ -110,10 +113,13 @@ class Session:
         for name, value in settings.items():
             with suppress_unknown(self.is_mariadb):
                 self.run(f"SET SESSION {name} = {value}")
+        with suppress_unknown(self.is_mariadb, _NEEDS_A_RIGHT):  # MySQL asks for one; where it lacks, fewer are listed
+            self.run(_MANY_WARNINGS)
         self.run("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         self._made = self._when_made()  # before the snapshot: what changes between the two is noticed
-        self.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
-        self._lock_partitioned()
+        with nullcontext() if self.is_mariadb else self._no_ddl():
+            self.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+            self._lock(partitioned=self.is_mariadb)
         self.role, self.id = self.rows("SELECT CURRENT_USER(), CONNECTION_ID()")[0]
 
     @classmethod
@@ -148,19 +154,41 @@ class Session:
             names = [str(one[0]).lower() for one in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    def _lock_partitioned(self) -> None:
-        """Keep DDL away from partitioned tables from the start: EXCHANGE PARTITION leaves no trace in CREATE_TIME."""
+    @contextmanager
+    def _no_ddl(self) -> Iterator[None]:
+        """MySQL: another connection keeps DDL out until this one does.
+
+        A table that is renamed, or whose columns swap their names, keeps its CREATE_TIME there, so that nothing would
+        tell afterwards.
+        """
+        other = _connect(self.address, self._password, self._timeout_s)
+        with other:
+            guard = copy(self)
+            guard.connection = other
+            guard.run("START TRANSACTION")
+            guard._lock(partitioned=False)
+            yield
+
+    def _lock(self, *, partitioned: bool) -> None:
+        """Keep DDL away from the tables, or the partitioned ones alone, as long as the transaction lasts.
+
+        Of MariaDB's CREATE_TIME, an EXCHANGE PARTITION alone leaves no trace.
+        """
         pymysql = driver()
         query = (
             "SELECT DISTINCT table_name FROM information_schema.partitions"
             " WHERE table_schema = DATABASE() AND partition_name IS NOT NULL"
+            if partitioned
+            else "SELECT table_name FROM information_schema.tables"
+            " WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'"
         )
         for (name,) in self.rows(query):
             try:
                 self.rows(f"SELECT 1 FROM {quote(self.database)}.{quote(str(name))} LIMIT 0")  # noqa: S608 - quoted
             except pymysql.MySQLError as error:
-                if not error.args or error.args[0] not in _DENIED:  # what may not be read is refused by its name later
+                if not error.args or error.args[0] in _LOCKED | _LOST:
                     raise
+                log.debug("%s: %s", name, one_line(error))  # what cannot be read is refused by its name later
 
     def hold(self, relation: str) -> bool:
         """Lock the table against DDL, and tell whether it is the one that the snapshot knew by this name.
@@ -246,13 +274,13 @@ class Session:
 
 
 @contextmanager
-def suppress_unknown(is_mariadb: bool) -> Iterator[None]:
+def suppress_unknown(is_mariadb: bool, *more: int) -> Iterator[None]:
     """A variable that this version does not have yet or any more (1193) has nothing to set."""
     pymysql = driver()
     try:
         yield
     except pymysql.MySQLError as error:
-        if error.args[0] not in (1193, 1238):
+        if error.args[0] not in (1193, 1238, *more):
             raise
         log.debug("%s: %s", "MariaDB" if is_mariadb else "MySQL", one_line(error))
 
@@ -345,7 +373,8 @@ def _refused(error: Any, address: Address, password: str | None) -> SourceError:
     if password:
         said = said.replace(password, "***")
     known = {
-        1045: ("the user or the password is refused", "check `url` and the variable that `password` names"),
+        1045: ("the user or the password is refused", "check `url`, the variable that `password` names, and `tls`"),
+        3159: ("the server takes no connection without TLS", _TLS_HINT),
         1044: ("the user may not use this database", f"GRANT SELECT ON {quote(address.database)}.* TO the user"),
         1049: ("there is no such database", "check the database in `url`"),
         1130: ("the server admits no connection from here", "ask for an account with this machine's host"),

@@ -35,6 +35,25 @@ _SEND_BACK = (
     "CASE WHEN CAST(CONVERT(CONVERT({c} USING utf8mb4) USING %s) AS BINARY) = CAST({c} AS BINARY) THEN NULL"
     " ELSE CAST({c} AS BINARY) END"
 )
+# MySQL's own JSON type keeps values that JSON has no text for: a decimal, a date, bytes. Where the text, read again, is
+# another value, the sidecar holds the text and, in a second line, the path, type and text of each such value: the first
+# line never holds a line feed. A signed and an unsigned integer are one value.
+_JSON_AGAIN = "CAST(CAST({c} AS CHAR) AS JSON)"
+_JSON_TEXT = (
+    f"{{c}} = {_JSON_AGAIN} AND JSON_STORAGE_SIZE({{c}}) = JSON_STORAGE_SIZE({_JSON_AGAIN})"
+    f" AND CAST(CAST({{c}} AS CHAR) AS BINARY) = CAST(CAST({_JSON_AGAIN} AS CHAR) AS BINARY)"
+)
+_JSON_PLAIN = "('OBJECT', 'ARRAY', 'STRING', 'INTEGER', 'UNSIGNED INTEGER', 'DOUBLE', 'BOOLEAN', 'NULL')"
+_JSON_TYPED = f"""CASE WHEN {_JSON_TEXT} THEN NULL ELSE (
+ WITH RECURSIVE part (place, held) AS (
+  SELECT CAST('$' AS CHAR(20000) CHARACTER SET utf8mb4), {{c}}
+  UNION ALL SELECT CONCAT(place, '.', JSON_QUOTE(name)), JSON_EXTRACT(held, CONCAT('$.', JSON_QUOTE(name)))
+   FROM part, JSON_TABLE(JSON_KEYS(held), '$[*]' COLUMNS (name LONGTEXT PATH '$')) one WHERE JSON_TYPE(held) = 'OBJECT'
+  UNION ALL SELECT CONCAT(place, '[', n - 1, ']'), JSON_EXTRACT(held, CONCAT('$[', n - 1, ']'))
+   FROM part, JSON_TABLE(held, '$[*]' COLUMNS (n FOR ORDINALITY)) one WHERE JSON_TYPE(held) = 'ARRAY')
+ SELECT CONCAT(CAST({{c}} AS CHAR), '\n[', GROUP_CONCAT(JSON_ARRAY(place, JSON_TYPE(held), JSON_UNQUOTE(held))
+   ORDER BY CAST(place AS BINARY) SEPARATOR ', '), ']')
+ FROM part WHERE JSON_TYPE(held) NOT IN {_JSON_PLAIN}) END"""  # noqa: S608 - our own words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +187,8 @@ def _stored_text(column: Column) -> Stored:
     elif base == "set" and (empty := _empty_members(column.source_type)):  # a member '' is written as nothing at all
         exceptional = f"(({{c}} + 0) & {empty}) <> 0"
         odd = f"CASE WHEN {exceptional} THEN CAST({{c}} + 0 AS CHAR) END"
+    elif base == "json":  # MySQL's; MariaDB's is a longtext
+        odd, exceptional = _JSON_TYPED, f"({_JSON_TYPED}) IS NOT NULL"
     elif column.charset and column.charset not in _EXACT_CHARSETS:
         odd, as_bytes = _SEND_BACK % column.charset, True
         exceptional = f"({odd}) IS NOT NULL"

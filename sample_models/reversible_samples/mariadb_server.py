@@ -36,11 +36,13 @@ class MariaDBServer:
         options: Further options of `mariadbd`, as "--name=value".
 
     Raises:
-        SourceError: MariaDB is not installed, or does not start; the message holds the log's last line.
+        SourceError: MariaDB is not installed, or does not start; the message holds the log's reason.
     """
 
     host = "127.0.0.1"
     user = "root"
+    product = "MariaDB"
+    _greeting = b"MariaDB"  # what the server's first words hold
 
     def __init__(
         self, directory: Path, *, database: str = "comptoir", password: str | None = None, options: Sequence[str] = ()
@@ -49,7 +51,7 @@ class MariaDBServer:
         self.database = database
         self.password = password or secrets.token_urlsafe(18)
         self.port = 0
-        self._options = options
+        self.options = options
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -73,16 +75,14 @@ class MariaDBServer:
             shutil.rmtree(data)
         data.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._run([
-                str(program("mariadb-install-db")), "--no-defaults", f"--datadir={data}", *_account(),
-                "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve",
-            ])  # fmt: skip
+            self._run(self._making(data))
             first = data.parent / "first.sql"
             first.touch(mode=0o600)
             secret = self.password.replace("\\", "\\\\").replace("'", "''")
             first.write_text(
                 f"ALTER USER root@localhost IDENTIFIED BY '{secret}';\n"
-                f"CREATE OR REPLACE USER root@'{self.host}' IDENTIFIED BY '{secret}';\n"  # names are not resolved
+                f"CREATE USER IF NOT EXISTS root@'{self.host}';\n"  # names are not resolved
+                f"ALTER USER root@'{self.host}' IDENTIFIED BY '{secret}';\n"
                 f"GRANT ALL PRIVILEGES ON *.* TO root@'{self.host}' WITH GRANT OPTION;\n"
                 f"CREATE DATABASE IF NOT EXISTS `{self.database.replace('`', '``')}` CHARACTER SET utf8mb4;\n",
                 encoding="utf-8",
@@ -119,19 +119,40 @@ class MariaDBServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    # --- what differs between the two products ------------------------------------------------------------------
+
+    def program(self, name: str) -> Path:
+        """One of the product's programs.
+
+        Raises:
+            SourceError: it is not installed.
+        """
+        return program(name)
+
+    def _making(self, data: Path) -> list[str]:
+        """The command that makes an empty data directory."""
+        return [
+            str(self.program("mariadb-install-db")), "--no-defaults", f"--datadir={data}", *account(),
+            "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve",
+        ]  # fmt: skip
+
+    def _serving(self) -> list[str]:
+        """The server's program and the options that only this product has."""
+        return [str(self.program("mariadbd")), "--no-defaults"]
+
     # --- helpers -----------------------------------------------------------------------------------------------
 
     def _start_server(self, data: Path, first: Path | None) -> None:
-        log = self.directory / "mariadb.log"
+        log = self.directory / f"{self.product.lower()}.log"
         for attempt in range(_ATTEMPTS):
             self.port = self.port or _free_port(self.host)
             command = [
-                str(program("mariadbd")), "--no-defaults", f"--datadir={data}", *_account(),
+                *self._serving(), f"--datadir={data}", *account(),
                 f"--bind-address={self.host}", f"--port={self.port}", "--socket=server.sock",  # within the data
                 f"--pid-file={data}/server.pid", "--skip-name-resolve", "--character-set-server=utf8mb4",
                 "--innodb-flush-log-at-trx-commit=0",  # its data need not survive a power cut
                 "--innodb-buffer-pool-size=64M",
-                *([f"--init-file={first}"] if first else []), *self._options,
+                *([f"--init-file={first}"] if first else []), *self.options,
             ]  # fmt: skip
             with log.open("wb") as output:
                 self._process = subprocess.Popen(
@@ -142,7 +163,7 @@ class MariaDBServer:
                 return
             taken = b"Can't start server: Bind on TCP/IP port" in log.read_bytes()
             if not taken or attempt == _ATTEMPTS - 1:
-                raise SourceError(f"the sample MariaDB does not start: {_last_line(log)}", hint=f"tail {log}")
+                raise SourceError(f"the sample {self.product} does not start: {_reason(log)}", hint=f"tail {log}")
             self.port = 0
 
     def _wait_until_ready(self) -> bool:
@@ -153,7 +174,7 @@ class MariaDBServer:
             try:
                 with socket.create_connection((self.host, self.port), 1.0) as probe:
                     probe.settimeout(1.0)
-                    if b"MariaDB" in probe.recv(256):
+                    if self._greeting in probe.recv(256):
                         return True
             except OSError:
                 pass  # not yet
@@ -179,7 +200,8 @@ def program(name: str) -> Path:
     return Path(found)
 
 
-def _account() -> list[str]:
+def account() -> list[str]:
+    """The option without which a server does not run as the superuser."""
     return ["--user=root"] if os.geteuid() == 0 else []
 
 
@@ -205,6 +227,7 @@ def _free_port(host: str) -> int:
         return port
 
 
-def _last_line(log: Path) -> str:
+def _reason(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    errors = [line for line in lines if "[ERROR]" in line]
+    return [*errors, *lines[-1:], "it said nothing"][0]

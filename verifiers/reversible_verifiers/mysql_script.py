@@ -168,8 +168,10 @@ def _of_table(table: Name, rest: Sequence[Token]) -> dict[Key, Sequence[Token]]:
             named = next(token for token in item if token.kind == "name")
             found["index", (*table, named.text)] = item
     starts = [
-        n for n, token in enumerate(options[:-1]) if token.says("partition") and options[n + 1].kind in ("name",)
-    ]  # fmt: skip
+        n
+        for n, token in enumerate(options[:-1])
+        if token.says("partition") and options[n + 1].kind in ("name", "word") and not options[n + 1].says("by")
+    ]
     for start, end in zip(starts, [*starts, len(options)][1:], strict=True):
         found["partition", (*table, options[start + 1].text)] = options[start:end]
     return found
