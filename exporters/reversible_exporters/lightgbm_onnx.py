@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from reversible.errors import MissingSDKError, SourceError
-from reversible_exporters import onnx_file, tabular_model_trees
+from reversible_exporters import onnx_file, tabular_model_record, tabular_model_trees
 from reversible_exporters import tabular_model_check as check
 from reversible_exporters.tabular_model_graph import DOUBLE, Array, Graph, Tensor
 from reversible_exporters.tabular_model_trees import Categories, Tree
@@ -69,6 +69,7 @@ class LightGBMConverter:
             "columns": [{"name": one.name, "dtype": one.dtype} for one in features],
             "categories": port.named_categories,
             "pickled_members": [],
+            "parameters": tabular_model_record.put(target, graph, {}),
             **onnx_file.describe(target),
             "self_check": check.compare(
                 target, original, columns, lambda given: {"input": np.stack(given, axis=1)}, tolerance=_TOLERANCE,

@@ -23,7 +23,9 @@ from reversible_exporters import conversion, model_archive
 TOGETHER = 2  # fetched and converted at once, each in a process of some 600 MB
 AHEAD = 2 * TOGETHER  # at work or waiting on disk for their turn
 
-_MODEL = re.compile(r"model\.onnx(\.data)?|processing/[A-Za-z0-9][A-Za-z0-9._-]{0,99}|golden/parameters\.(json|npz)")
+_MODEL = re.compile(
+    r"model\.onnx(\.data)?|processing/[A-Za-z0-9][A-Za-z0-9._-]{0,99}|golden/(parameters\.(json|npz)|trees\.npz)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,14 @@ import numpy as np
 
 from reversible.errors import MissingSDKError, SourceError
 from reversible.processing import terms
-from reversible_exporters import onnx_file, sklearn_estimators, sklearn_signature, sklearn_text
+from reversible_exporters import (
+    onnx_file,
+    sklearn_estimators,
+    sklearn_parameters,
+    sklearn_signature,
+    sklearn_text,
+    tabular_model_record,
+)
 from reversible_exporters import tabular_model_check as check
 from reversible_exporters.sklearn_estimators import PROBABILITIES, VALUES, Answer
 from reversible_exporters.tabular_model_graph import FLOAT, TEXT, Array, Graph
@@ -57,6 +64,7 @@ class SklearnConverter:
             port = _Port(model, source.name)
             answer = port.write(target)
             checked = port.held_against(target, answer)
+            parameters = tabular_model_record.put(target, port.graph, sklearn_parameters.fitted(model))
         classes = port.classes if answer.kind != VALUES else []
         return {
             "framework": f"scikit-learn {here}",
@@ -68,6 +76,7 @@ class SklearnConverter:
             "notes": [*port.notes, *(f"saved by scikit-learn {one}, opened by {here}" for one in sorted(versions))],
             "pickled_members": [source.name],
             **onnx_file.describe(target),
+            "parameters": parameters,
             "self_check": checked,
         }
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reversible.equivalence.trees import Ensemble
+
 if TYPE_CHECKING:
     import onnx
 
@@ -42,6 +44,8 @@ class Graph:
         self.leaps = False  # whether answers leap where no decision does
         self.foreign: list[str] = []  # parts that another exporter wrote
         self.processing: list[dict[str, Any]] = []  # what must happen to raw values before the graph: plain data
+        self.ensembles: list[Ensemble] = []  # the trees, as the original holds them
+        self.originals: dict[str, Array] = {}  # and what their leaves say
 
     def input(self, name: str, dtype: str, width: int) -> Tensor:
         """A matrix (rows, width) that the caller gives."""
@@ -189,6 +193,8 @@ class Graph:
                 needed |= set(node.input)
                 nodes.append(node)
         nodes.reverse()
+        kept = {node.name for node in nodes}
+        self.ensembles = [one for one in self.ensembles if one.name in kept]
         domains = {node.domain for node in nodes}
         given = [one for one in self.inputs if one.dtype != TEXT or one.name in needed]
         self.given = frozenset(one.name for one in given)

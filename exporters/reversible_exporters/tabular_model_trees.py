@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from reversible.equivalence.trees import Ensemble
 from reversible.errors import SourceError
 from reversible_exporters.tabular_model_graph import BOOL, DOUBLE, FLOAT, INT, Array, Graph, Tensor
 
@@ -109,7 +110,20 @@ def leaves(graph: Graph, rows: Tensor, trees: Sequence[Tree], *, strict: bool = 
         nodes_truenodeids=true, nodes_falsenodeids=false, nodes_missing_value_tracks_true=tracks,
         target_treeids=leaf_ids, target_nodeids=leaf_nodes, target_ids=leaf_ids, **numbers,
     )  # fmt: skip
+    graph.ensembles.append(_as_they_were(found.name, trees, strict=strict))
     return graph.cast(found, INT)
+
+
+def _as_they_were(name: str, trees: Sequence[Tree], *, strict: bool) -> Ensemble:
+    def joined(field: str) -> Array:
+        return np.concatenate([getattr(tree, field) for tree in trees])
+
+    return Ensemble(
+        name=name, strict=strict, leaf=joined("left") < 0, feature=joined("feature"),
+        tree=np.repeat(np.arange(len(trees)), [len(tree.left) for tree in trees]),
+        threshold=joined("threshold").astype(np.float64), left=joined("left"), right=joined("right"),
+        missing_left=joined("missing_left").astype(np.bool_),
+    )  # fmt: skip
 
 
 def total(
@@ -138,6 +152,7 @@ def total(
     so_far: Tensor | None = None
     for first in range(0, len(chosen), at_once):
         part = tables[first : first + at_once]
+        graph.originals[f"leaves of {leaf.name}, {len(graph.originals)}"] = np.concatenate(part)
         offsets = np.cumsum([0, *(len(table) for table in part[:-1])])
         index = graph.apply("Add", graph.columns(leaf, chosen[first : first + at_once]), offsets[None, :])
         said = graph.node(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from reversible.errors import MissingSDKError, SourceError
-from reversible_exporters import onnx_file, tabular_model_trees
+from reversible_exporters import onnx_file, tabular_model_record, tabular_model_trees
 from reversible_exporters import tabular_model_check as check
 from reversible_exporters.tabular_model_graph import DOUBLE, FLOAT, Array, Graph, Tensor
 from reversible_exporters.tabular_model_trees import Categories, Tree
@@ -75,6 +75,7 @@ class XGBoostConverter:
             "columns": [{"name": one.name, "dtype": one.dtype} for one in features],
             "categories": port.named_categories(),
             "pickled_members": [],
+            "parameters": tabular_model_record.put(target, graph, {}),
             **onnx_file.describe(target),
             "self_check": check.compare(
                 target, original, columns, lambda given: {"input": np.stack(given, axis=1)}, tolerance=_TOLERANCE,
@@ -179,6 +180,7 @@ class _Port:
     def _linear(self, graph: Graph, rows: Tensor) -> Tensor:
         """gblinear: a missing value adds nothing."""
         weights = np.asarray(self._model["weights"], dtype=np.float32).reshape(self.width + 1, self._groups)
+        graph.originals["weights"] = weights[:-1]
         there = graph.where(graph.is_nan(rows), np.zeros((1, 1), np.float32), rows)
         return graph.apply("Add", graph.matmul(there, weights[:-1]), (weights[-1] + self._start())[None, :])
 

@@ -4,7 +4,7 @@ No answer shows a weight that no input uses. So the original's parameters, whose
 left, are looked for in the file by their bits; where one was folded into another layer, the fold is computed again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from reversible import onnx_graph
 from reversible.assets import Asset
-from reversible.equivalence import parameters, parameters_record, runtime, tensors
-from reversible.equivalence.parameters import Fate
+from reversible.equivalence import parameters, parameters_record, runtime, tensors, trees
+from reversible.equivalence.parameters import Account, Fate, Traced
+from reversible.equivalence.signatures import Signature
 from reversible.findings import Finding
 
 if TYPE_CHECKING:
@@ -40,8 +41,10 @@ def findings(asset: Asset, bundle: "Bundle") -> Iterator[Finding]:
         return
     signatures, values = recorded
     account = parameters.account(signatures, constants, values)
-    altered = (*account.of(Fate.ALTERED), *account.of(Fate.CAST))
     missing = account.of(Fate.MISSING)
+    places = [f"{one.name}, in {one.where}: {one.how}" for one in (*account.of(Fate.ALTERED), *account.of(Fate.CAST))]
+    places += [f"{one.name}: it was in the file when the model left" for one in _lost(signatures, account)]
+    places += _trees(folder)
     facts = {
         "parameters": len(account.traced),
         "identical": len(account.of(Fate.IDENTICAL)) + len(account.of(Fate.TRIVIAL)),
@@ -49,16 +52,13 @@ def findings(asset: Asset, bundle: "Bundle") -> Iterator[Finding]:
         "missing": len(missing),
     }
     values_of = {
-        "model.parameters_altered": (
-            len(altered),
-            tuple(f"{one.name}, in {one.where}: {one.how}" for one in altered[:_SHOWN]),
-        ),
+        "model.parameters_altered": (len(places), tuple(places[:_SHOWN])),
         "model.parameters_found_pct": (
             100 * account.share(Fate.IDENTICAL, Fate.FOLDED, Fate.TRIVIAL),
             tuple(f"{one.name} ({one.size})" for one in missing[:_SHOWN]),
         ),
     }
-    for metric, (value, places) in values_of.items():
+    for metric, (value, where) in values_of.items():
         yield Finding(
             metric,
             asset.id,
@@ -67,9 +67,26 @@ def findings(asset: Asset, bundle: "Bundle") -> Iterator[Finding]:
             seen="of {parameters} parameters of the original {identical} are there bit for bit, {folded} are folded "
             "into another layer, {missing} are not in the file",
             facts=facts,
-            places=places,
+            places=where,
             files=tuple(bundle.relative(folder / name) for name in ("model.onnx", f"golden/{parameters_record.JSON}")),
         )
+
+
+def _lost(signatures: Sequence[Signature], account: Account) -> Iterator[Traced]:
+    """What was there bit for bit, or folded, when the model left, and is nowhere now."""
+    for before, now in zip(signatures, account.traced, strict=True):
+        if now.fate is Fate.MISSING and before.found in (Fate.IDENTICAL, Fate.FOLDED):
+            yield now
+
+
+def _trees(folder: Path) -> list[str]:
+    """Where the trees of the file ask something else than the original's."""
+    import onnx
+
+    recorded = trees.read(folder / "golden")
+    if recorded is None:
+        return []
+    return trees.differences(recorded, onnx.load(str(folder / "model.onnx"), load_external_data=False))
 
 
 def _constants(path: Path) -> tuple[dict[str, NDArray[Any]] | None, str]:
@@ -80,6 +97,8 @@ def _constants(path: Path) -> tuple[dict[str, NDArray[Any]] | None, str]:
     if graph.escapes:
         return None, f"{path.name} is not read: it holds {', '.join(graph.escapes)}"
     try:
-        return tensors.constants(onnx.load(str(path), load_external_data=False), base_dir=str(path.parent)), ""
+        model = onnx.load(str(path), load_external_data=False)
+        numbers = tensors.constants(model, base_dir=str(path.parent))
+        return {**numbers, **tensors.texts(model), **tensors.rules_in(path.parent / "processing")}, ""
     except (onnx.checker.ValidationError, OSError, ValueError, TypeError) as error:
         return None, f"{path.name} cannot be read whole: {runtime.first_line(error)}"

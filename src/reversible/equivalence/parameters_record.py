@@ -8,8 +8,10 @@ needs neither the original nor its framework.
 
 import io
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,8 @@ def record(originals: Arrays, tensors: Arrays) -> tuple[dict[str, bytes], Accoun
     found = account(signatures, tensors, originals)
     absent = {one.name for one in (*found.of(Fate.FOLDED), *found.of(Fate.ALTERED), *found.of(Fate.MISSING))}
     kept = _needed(originals, absent)
-    document = {"format": FORMAT, "parameters": [asdict(one) for one in signatures]}
+    signed = [replace(one, found=str(line.fate)) for one, line in zip(signatures, found.traced, strict=True)]
+    document = {"format": FORMAT, "parameters": [asdict(one) for one in signed]}
     files = {JSON: json.dumps(document, allow_nan=False).encode()}
     if kept:
         stream = io.BytesIO()
@@ -67,7 +70,7 @@ def read(folder: Path) -> tuple[list[Signature], dict[str, NDArray[Any]]] | None
         if document["format"] != FORMAT:
             raise BundleError(f"{JSON} is not of the format {FORMAT}")
         values = _values(folder / NPZ)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise BundleError(f"{JSON} or {NPZ} cannot be read: {error}") from error
     digests = {one.name: one.digest for one in signatures}
     for name, array in values.items():
@@ -103,7 +106,7 @@ def _signature(one: Mapping[str, Any]) -> Signature:
         name=str(one["name"]), shape=tuple(int(axis) for axis in one["shape"]), dtype=np.dtype(one["dtype"]).str,
         digest=str(one["digest"]), casts={str(k): str(v) for k, v in one["casts"].items()},
         chunk_bytes=max(1, int(one["chunk_bytes"])), chunks=tuple(str(chunk) for chunk in one["chunks"]),
-        rms=float(one["rms"]), uniform=bool(one["uniform"]),
+        rms=float(one["rms"]), uniform=bool(one["uniform"]), found=str(one.get("found", "")),
     )  # fmt: skip
 
 

@@ -36,6 +36,7 @@ class Signature:
         chunks: Digests of its bytes, `chunk_bytes` at a time; the last may be shorter.
         rms: Root mean square of its values.
         uniform: Whether all its values are the same.
+        found: What became of it when the model left (`parameters.Fate`); "" where nobody said.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Signature:
     chunks: tuple[str, ...] = ()
     rms: float = 0.0
     uniform: bool = False
+    found: str = ""
 
     @property
     def size(self) -> int:

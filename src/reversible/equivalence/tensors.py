@@ -1,10 +1,14 @@
 """Which constants does an ONNX file hold?"""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from reversible.errors import BundleError
 
 if TYPE_CHECKING:
     import onnx
@@ -45,6 +49,44 @@ def constants(model: "onnx.ModelProto", *, base_dir: str = "") -> dict[str, NDAr
             for values, kind in ((attribute.floats, np.float32), (attribute.ints, np.int64)):
                 if len(values) >= _FEW:
                     found[name] = np.array(values, dtype=kind)
+    return found
+
+
+def texts(model: "onnx.ModelProto") -> dict[str, NDArray[Any]]:
+    """The lists of texts among the initializers (categories, labels), as `text_bytes` makes arrays of them."""
+    import onnx
+
+    return {
+        tensor.name: text_bytes([one.decode("utf-8", "surrogateescape") for one in tensor.string_data])
+        for graph in _graphs(model) for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.STRING
+    }  # fmt: skip
+
+
+def text_bytes(listed: Iterable[str]) -> NDArray[Any]:
+    """Texts as one array of bytes, uint8, a zero between two: what is looked for by its bits may be words too."""
+    return np.frombuffer("\0".join(listed).encode("utf-8", "surrogateescape"), dtype=np.uint8)
+
+
+def rules_bytes(rules: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """The vocabulary, and the other rules, by which texts become numbers: each as one array of bytes."""
+    others = json.dumps({key: value for key, value in rules.items() if key != "vocabulary"}, sort_keys=True)
+    return {"vocabulary": text_bytes(map(str, rules["vocabulary"])), "rules": text_bytes([others])}
+
+
+def rules_in(folder: Path) -> dict[str, NDArray[Any]]:
+    """The same of every file of such rules in a `processing/` folder, by file and part.
+
+    Raises:
+        BundleError: a file is no JSON.
+    """
+    found: dict[str, NDArray[Any]] = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            document = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise BundleError(f"processing/{path.name} cannot be read: {error}") from error
+        if isinstance(document, dict) and isinstance(document.get("vocabulary"), list):
+            found |= {f"processing/{path.name}, {part}": array for part, array in rules_bytes(document).items()}
     return found
 
 
