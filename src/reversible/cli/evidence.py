@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reversible.cli.terminal import json_option, lang_option, print_json
+from reversible.cli.terminal import (
+    json_option,
+    lang_option,
+    print_json,
+    tsa_certificate_option,
+    tsa_option,
+)
 
 if TYPE_CHECKING:
     from reversible.evidence.verify import Verification
@@ -29,13 +35,20 @@ _CONCLUSIONS = {
     },
 }
 _LIMITS = {
-    "fr": (
-        "Ce qu'aucune signature ne montre : des mesures inventées avant le scellé. L'heure est celle qu'affirme la "
-        "machine qui a scellé."
-    ),
-    "en": (
-        "What no signature shows: measurements made up before the seal. The time is what the sealing machine claims."
-    ),
+    "fr": "Ce qu'aucune signature ne montre : des mesures inventées avant le scellé.",
+    "en": "What no signature shows: measurements made up before the seal.",
+}
+_TIMES = {
+    "fr": {
+        "claimed": "Heure AFFIRMÉE : {at}, par l'horloge de la machine qui a scellé.",
+        "pending": "Heure AFFIRMÉE : {at} ; le jeton d'horodatage demandé manque encore.",
+        "proved": "Heure PROUVÉE : le dossier existait le {at}, selon l'autorité d'horodatage.",
+    },
+    "en": {
+        "claimed": "Time CLAIMED: {at}, by the clock of the machine that sealed.",
+        "pending": "Time CLAIMED: {at}; the time-stamp token that was to be asked for is still missing.",
+        "proved": "Time PROVED: the dossier existed at {at}, says the time-stamping authority.",
+    },
 }
 _TITLES_FR = {
     "layout": "Fichiers ordinaires, noms ordinaires",
@@ -46,6 +59,7 @@ _TITLES_FR = {
     "key": "Scellé par la clé que vous donnez",
     "signature": "La signature tient",
     "subject": "Le scellé porte sur ces fichiers",
+    "time": "L'heure prouvée par une autorité",
     "documents": "Documents stricts et bien formés",
     "catalogue": "Jugé selon les clauses scellées",
     "criteria": "Seuils tels que le plan les donne",
@@ -83,6 +97,10 @@ _OUTCOME_OF_RUN: dict[str, dict[Any, str]] = {
     },
 }
 _YES = {"fr": {True: "oui", False: "non"}, "en": {True: "yes", False: "no"}}
+_STAMPED = {
+    "fr": {"added": "{root} : jeton d'horodatage ajouté", "there": "{root} : a déjà son jeton"},
+    "en": {"added": "{root}: time-stamp token added", "there": "{root}: has its token already"},
+}
 _UNCHECKED = {
     "fr": "Lu, pas vérifié : reversible evidence verify {root} --key EMPREINTE",
     "en": "Read, not verified: reversible evidence verify {root} --key FINGERPRINT",
@@ -110,6 +128,7 @@ Exit status: 0 verified; 5 rejected; 3 integrity only (no key given), or a requi
 )
 @click.argument("dossier", type=click.Path(path_type=Path, readable=False))
 @click.option("--key", "pinned", metavar="FINGERPRINT|FILE", help="The signer's key, known by another way.")
+@tsa_certificate_option
 @click.option("--organisation", help="Refuse a dossier about another organisation.")
 @click.option("--plan-sha256", metavar="DIGEST", help="Refuse another plan than this one: SHA-256 of plan.json.")
 @click.option("--nonce", help="Refuse a dossier without the number that you drew before the run.")
@@ -119,6 +138,7 @@ Exit status: 0 verified; 5 rejected; 3 integrity only (no key given), or a requi
 def verify(
     dossier: Path,
     pinned: str | None,
+    tsa_certificate: Path | None,
     organisation: str | None,
     plan_sha256: str | None,
     nonce: str | None,
@@ -132,12 +152,42 @@ def verify(
     expected = evidence_verify.Expected(
         organisation=organisation, plan_sha256=plan_sha256, nonce=nonce, max_age_days=max_age_days
     )
-    found = evidence_verify.verify(dossier, pinned=pinned, expected=expected)
+    found = evidence_verify.verify(dossier, pinned=pinned, tsa=tsa_certificate, expected=expected)
     if as_json:
         print_json({"dossier": str(dossier), **found.to_json()})
     else:
         _print_steps(found, lang)
     return found.exit_status
+
+
+@evidence.command(
+    epilog="""\b
+Examples:
+  reversible evidence timestamp run-1/evidence --tsa http://tsa.example/ --tsa-certificate tsa.pem
+  reversible evidence timestamp run-*/evidence       the authority of REVERSIBLE_TSA_URL and REVERSIBLE_TSA_CERTIFICATE
+
+\b
+A dossier that has its token already is left as it is: the same command finishes what an authority that was away left
+open. Exit status: 0 each has its token; 5 an answer proves nothing; 6 the authority is away.""",
+)
+@click.argument("dossiers", metavar="DOSSIER...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@tsa_option
+@tsa_certificate_option
+@lang_option
+def timestamp(dossiers: tuple[Path, ...], tsa: str | None, tsa_certificate: Path | None, lang: str) -> int:
+    """Ask a time-stamping authority for the tokens that DOSSIERs lack."""
+    import os
+
+    from reversible.errors import UsageError
+    from reversible.evidence import authority, dossier
+
+    asked = authority.configured(tsa, tsa_certificate, os.environ)
+    if asked is None:
+        raise UsageError("no time-stamping authority is named", hint="--tsa URL --tsa-certificate FILE.pem")
+    for root in dossiers:
+        word = "added" if dossier.stamp(root, asked) else "there"
+        click.echo(_STAMPED[lang][word].format(root=root))
+    return 0
 
 
 @evidence.command(
@@ -186,6 +236,8 @@ def _print_steps(found: "Verification", lang: str) -> None:
             Text(_OUTCOMES[lang][outcome], style=colours[outcome]), Text(title), Text(_printable(step.detail))
         )
     Console(highlight=False).print(table)
+    if found.time is not None and conclusion != "rejected":
+        click.echo(_TIMES[lang][found.time["status"]].format(at=_printable(found.time["at"])))
     click.echo(_LIMITS[lang])
 
 

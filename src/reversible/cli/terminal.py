@@ -31,6 +31,13 @@ since_option = click.option(
     "--since", type=click.Path(path_type=Path), metavar="DIR",
     help="An earlier run: parts of tables that did not change since are taken from it; witnesses are taken anew.",
 )  # fmt: skip
+tsa_option = click.option(
+    "--tsa", metavar="URL", help="The time-stamping authority (RFC 3161) to ask; default: REVERSIBLE_TSA_URL."
+)
+tsa_certificate_option = click.option(
+    "--tsa-certificate", type=click.Path(path_type=Path), metavar="FILE",
+    help="PEM certificates, of the authority or its root, that are trusted for time.",
+)  # fmt: skip
 
 _WORDS = {
     "seal": ("Plan sealed", "Plan scellé"),

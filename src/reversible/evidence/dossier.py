@@ -9,6 +9,7 @@ A BagIt 1.0 bag, written in a directory beside and renamed: whole or not at all.
     seal/signer.pub.pem              for convenience, never to be trusted
 """
 
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -20,7 +21,9 @@ from reversible.bundle import bag
 from reversible.bundle.writer import disk_faults
 from reversible.documents import RunDocuments
 from reversible.errors import EvidenceError
+from reversible.evidence import authority as authorities
 from reversible.evidence import contents, integrity, recipe, seal, snapshot, statement, strict_json
+from reversible.evidence.authority import Authority
 from reversible.evidence.examination import Examination
 from reversible.evidence.keys import SigningKey
 
@@ -36,6 +39,7 @@ def write(
     attachments: Mapping[str, bytes] | None = None,
     previous: str | None = None,
     nonce: str | None = None,
+    authority: Authority | None = None,
 ) -> Path:
     """Write and seal one dossier.
 
@@ -49,6 +53,8 @@ def write(
         attachments: Raw records, name -> bytes: kept below data/raw/.
         previous: SHA-256 of the statement before this one.
         nonce: What an auditor asked to see.
+        authority: Who will be asked for a time-stamp token; `stamp` asks. The statement names it, so that a dossier
+            without its token says that one is missing.
 
     Returns:
         `root`.
@@ -76,6 +82,7 @@ def write(
                 at=at,
                 previous=previous,
                 nonce=nonce,
+                authority=None if authority is None else authority.to_json(),
             )
             (work / "seal").mkdir()
             (work / contents.SEAL).write_bytes(seal.sign(strict_json.compact_bytes(said), key).to_bytes())
@@ -86,6 +93,31 @@ def write(
             shutil.rmtree(work, ignore_errors=True)
             raise
     return root
+
+
+def stamp(root: Path, authority: Authority) -> bool:
+    """Ask the authority when this dossier's signature exists, and keep its token beside the signature.
+
+    Returns:
+        Whether a token was added: False when there is one already.
+
+    Raises:
+        DestinationError: the authority is away, or the disk refuses. The dossier is untouched: ask again later.
+        EvidenceError: there is no seal to stamp, or what the authority answered proves nothing.
+    """
+    path = root / contents.SEAL
+    try:
+        found = seal.read(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise EvidenceError(f"{path}: {error}", hint=f"ls -l {root}") from error
+    if found.timestamp is not None:
+        return False
+    token = authorities.ask(authority, found.signature)
+    draft = root.with_name(f"{root.name}.timestamp")  # beside: a file more inside would be a stray one
+    with disk_faults(root.parent):
+        draft.write_bytes(dataclasses.replace(found, timestamp=token).to_bytes())
+        draft.replace(path)
+    return True
 
 
 def read(root: Path) -> RunDocuments:

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from cryptography import x509
+
 from reversible.clauses import Catalogue
 from reversible.documents import RunDocuments
 from reversible.evidence.keys import Pinned, PublicKey
@@ -49,11 +51,13 @@ class Examination:
 
     files: Snapshot
     pinned: Pinned | None = None
+    authorities: tuple[x509.Certificate, ...] = ()  # that the reader pinned for time
     expected: Expected = field(default_factory=Expected)
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     listed: dict[str, str] | None = None  # path -> digest, both manifests
     seal: Seal | None = None
     statement: dict[str, Any] | None = None
     enclosed: PublicKey | None = None
+    proved_at: datetime | None = None
     documents: RunDocuments | None = None
     catalogue: Catalogue | None = None

@@ -22,6 +22,7 @@ from reversible.evidence.origin import statement
 
 TOOL = f"reversible-toolkit {__version__}"
 _CLOCK_SLACK = timedelta(days=1)  # two honest clocks may differ, a day is generous
+_TOKEN_SLACK = timedelta(hours=1)  # an authority's clock is right; the sealing machine's may be off by a time zone
 
 _Contents = tuple[bytes, ...]
 
@@ -103,6 +104,7 @@ def summary(exam: Examination) -> str:
         at=contents.aware(own["sealed_at"]),
         previous=own["previous"],
         nonce=own["nonce"],
+        authority=own["authority"],
     )
     if strict_json.compact_bytes(again) != strict_json.compact_bytes(said):  # to Python, true equals 1
         pairs = ((again, said), (again["predicate"], said["predicate"]), (again["predicate"]["reversible"], own))
@@ -139,6 +141,10 @@ def times(exam: Examination) -> str:
         _in_order((f"the event {event['event']!r}", at), ("the run ended", finished))
     if closed > exam.now + _CLOCK_SLACK:
         raise Rejected(f"the dossier was sealed on {closed.isoformat()}: that is to come")
+    if exam.proved_at is not None and closed > exam.proved_at + _TOKEN_SLACK:
+        raise Rejected(f"it says it was sealed at {closed.isoformat()}, its token is of {exam.proved_at.isoformat()}")
+    if exam.proved_at is not None:
+        return f"in order; sealed {closed.isoformat()} as claimed, {exam.proved_at.isoformat()} at the latest as proved"
     return f"in order, sealed {closed.isoformat()}; by the sealing machine's own clock, which no timestamp confirms"
 
 

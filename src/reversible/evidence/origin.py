@@ -1,13 +1,18 @@
 """Who sealed the dossier? Only a key that the reader brings can answer; the one in the dossier cannot."""
 
+from datetime import timedelta
 from typing import Any
 
 from reversible.bundle import bag
-from reversible.evidence import contents, seal, strict_json
+from reversible.evidence import contents, seal, strict_json, timestamp
 from reversible.evidence import statement as statements
 from reversible.evidence.examination import Examination, NotRun, Rejected
 from reversible.evidence.keys import PublicKey, hint_fingerprint, in_groups
 from reversible.evidence.seal import Seal
+
+_CLOCK_SLACK = timedelta(days=1)  # this machine's clock may be off
+_CLAIMED = "claimed: the time is what the sealing machine says; no time-stamping authority was asked"
+_PENDING = "pending: {url} was to be asked, and there is no token yet: reversible evidence timestamp DOSSIER"
 
 
 def form(exam: Examination) -> str:
@@ -78,6 +83,30 @@ def subject(exam: Examination) -> str:
     return f"the statement is about {bag.TAG_MANIFEST}, sha256 {digest}"
 
 
+def time(exam: Examination) -> str:
+    """An authority that the reader pinned confirms that the signature existed: else the time is a claim."""
+    found, own = _seal(exam), statement(exam)["predicate"]["reversible"]
+    if found.timestamp is None:
+        raise NotRun(_CLAIMED if own["authority"] is None else _PENDING.format(url=own["authority"]["url"]))
+    try:
+        token = timestamp.read(found.timestamp)
+        timestamp.check_about(token, found.signature)
+        if not exam.authorities:
+            raise NotRun(
+                f"claimed: the token says {token.at.isoformat()} by {token.authority}, but no certificate was given, "
+                "and anybody can make such a token: --tsa-certificate"
+            )
+        timestamp.check_signer(token, exam.authorities)
+    except timestamp.Unsupported as lack:
+        raise NotRun(f"claimed: the token uses {lack}, which is not checked here: openssl ts -verify") from lack
+    except ValueError as error:
+        raise Rejected(f"the time-stamp token proves nothing: {error}") from error
+    if token.at > exam.now + _CLOCK_SLACK:
+        raise Rejected(f"the token is of {token.at.isoformat()}: that is to come")
+    exam.proved_at = token.at
+    return f"proved: it existed at {token.at.isoformat()}, says {token.authority}"
+
+
 def statement(exam: Examination) -> dict[str, Any]:
     if exam.statement is None:
         raise NotRun("the seal cannot be read")
@@ -97,5 +126,9 @@ def _own_format(said: dict[str, Any]) -> None:
         raise Rejected(f"its statement is not of the format {statements.FORMAT}")
     contents.aware(own.get("sealed_at"))
     for name in ("previous", "nonce"):
-        if not isinstance(own.get(name), str | None):
+        if name not in own or not isinstance(own[name], str | None):
             raise Rejected(f"the statement's {name} is not a text")
+    asked = own.get("authority", ())
+    known = isinstance(asked, dict) and set(asked) == {"url", "certificates_sha256"} and isinstance(asked["url"], str)
+    if asked is not None and not known:
+        raise Rejected("the statement's authority is not one")

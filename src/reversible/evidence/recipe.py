@@ -28,6 +28,12 @@ jq -er '.predicate.reversible | .plan_sha256 + "  data/plan.json", .run_sha256 +
    sha256sum --strict -c -
 jq -e --slurpfile v data/verdicts.json \
    '[$v[0].clauses[] | select(.verdict == "FAILED").id] - .predicate.failedTests == []' $T/statement >$T/ok
+if test -n "${TSA-}"; then
+  jq -er '.verificationMaterial.timestampVerificationData.rfc3161Timestamps[0].signedTimestamp' $B | base64 -d >$T/token
+  openssl ts -reply -in $T/token -text 2>$T/ok | sed -n 's/^Time stamp: //p' >$T/time
+  openssl ts -verify -in $T/token -data $T/signature -CAfile "$TSA" -attime "$(date -u -d "$(cat $T/time)" +%s)"
+  echo "TIME PROVED $(cat $T/time)"
+else echo "TIME CLAIMED $(jq -r .predicate.reversible.sealed_at $T/statement)"; fi
 jq '.predicate | {result, failedTests, reversible}' $T/statement
 echo GENUINE
 )
@@ -43,9 +49,11 @@ Comment vérifier ce dossier sans notre outil, hors ligne, avec bash, sha256sum,
 2. Ne lancez aucun fichier de ce dossier comme un programme ; lisez les commandes, puis tapez-les ou collez-les dans
    bash, depuis le répertoire qui contient ce fichier, après : PINNED=l'empreinte, sans espaces.
 3. Le dossier est celui qui a été scellé si la dernière ligne affichée est GENUINE. Sinon, il est à refuser.
-Ce que cela ne dit pas : l'heure est celle que la machine qui a signé affirme ; et des mesures inventées avant le scellé
-ne se voient à aucune signature. `reversible evidence verify . --key EMPREINTE` refait en plus les verdicts à partir
-des mesures, et les rapports à partir des données.
+4. L'heure n'est qu'affirmée (TIME CLAIMED), sauf si une autorité d'horodatage l'a prouvée : mettez avant les commandes
+   TSA=le fichier PEM de son certificat racine, obtenu d'elle ; TIME PROVED est alors affiché.
+Ce que cela ne dit pas : des mesures inventées avant le scellé ne se voient à aucune signature.
+`reversible evidence verify . --key EMPREINTE` refait en plus les verdicts à partir des mesures, et les rapports à
+partir des données.
 
 ENGLISH
 
@@ -55,9 +63,11 @@ How to check this dossier without our tool, offline, with bash, sha256sum, jq an
 2. Run no file of this dossier as a program; read the commands, then type or paste them into bash, in the directory
    that holds this file, after: PINNED=the fingerprint, without spaces.
 3. The dossier is the one that was sealed if the last line shown is GENUINE. If it is not, refuse it.
-What this does not say: the time is what the signing machine claims; and results made up before the seal show in no
-signature. `reversible evidence verify . --key FINGERPRINT` also judges again from the measurements, and renders the
-reports again from the data.
+4. The time is a claim only (TIME CLAIMED), unless a time-stamping authority proved it: before the commands, set
+   TSA=the PEM file of its root certificate, that you have from the authority; TIME PROVED is shown then.
+What this does not say: results made up before the seal show in no signature.
+`reversible evidence verify . --key FINGERPRINT` also judges again from the measurements, and renders the reports again
+from the data.
 
 """
     + COMMANDS

@@ -20,11 +20,15 @@ LIMIT = 1 << 20  # bytes; ours take 5,000
 
 @dataclass(frozen=True)
 class Seal:
-    """A statement's bytes, the one signature over them, and which key is said to have made it."""
+    """A statement's bytes, the one signature over them, which key is said to have made it, and a token about when.
+
+    The token is about the signature, as Sigstore's are. It stands outside of what is signed, so it may come later.
+    """
 
     payload: bytes
     signature: bytes
     hint: str
+    timestamp: bytes | None = None
 
     def holds(self, key: PublicKey) -> bool:
         """Whether `key` signed these bytes."""
@@ -49,18 +53,21 @@ def read(content: bytes) -> Seal:
     try:
         envelope = document["dsseEnvelope"]
         signatures = envelope["signatures"]
-        hint = document["verificationMaterial"]["publicKey"]["hint"]
+        material = document["verificationMaterial"]
+        hint = material["publicKey"]["hint"]
         payload_type = envelope["payloadType"]
         if len(signatures) != 1:
             raise ValueError(f"{len(signatures)} signatures; there must be exactly one")
         payload, signature = _plain(envelope["payload"]), _plain(signatures[0]["sig"])
-    except (KeyError, TypeError, IndexError) as error:
+        stamps = material.get("timestampVerificationData", {"rfc3161Timestamps": ()})["rfc3161Timestamps"]
+        timestamp = _plain(stamps[0]["signedTimestamp"]) if stamps else None
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"it is not a Sigstore bundle with a DSSE envelope: {error}") from error
     if payload_type != PAYLOAD_TYPE:
         raise ValueError(f"its payload is of type {payload_type!r}, not {PAYLOAD_TYPE}")
     if not isinstance(hint, str):
         raise ValueError("its key hint is not a text")
-    found = Seal(payload, signature, hint)
+    found = Seal(payload, signature, hint, timestamp)
     if found.to_bytes() != content:
         raise ValueError("it is not written the one way that a seal is: a member, a space or an encoding differs")
     return found
@@ -72,9 +79,13 @@ def preauthentication(payload: bytes) -> bytes:
 
 
 def _bundle(seal: Seal) -> dict[str, Any]:
+    material: dict[str, Any] = {"publicKey": {"hint": seal.hint}}
+    if seal.timestamp is not None:
+        stamp = {"signedTimestamp": base64.b64encode(seal.timestamp).decode()}
+        material["timestampVerificationData"] = {"rfc3161Timestamps": [stamp]}
     return {
         "mediaType": MEDIA_TYPE,
-        "verificationMaterial": {"publicKey": {"hint": seal.hint}},
+        "verificationMaterial": material,
         "dsseEnvelope": {
             "payload": base64.b64encode(seal.payload).decode(),
             "payloadType": PAYLOAD_TYPE,

@@ -37,6 +37,7 @@ def build(
     at: datetime,
     previous: str | None = None,
     nonce: str | None = None,
+    authority: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The statement of one run.
 
@@ -49,6 +50,8 @@ def build(
         at: When it is sealed, by the sealing machine's clock: a claim.
         previous: SHA-256 of the statement before this one; None for the first.
         nonce: What an auditor asked to see, drawn before the run.
+        authority: The time-stamping authority that was to be asked, {"url", "certificates_sha256"}; None when none was:
+            then nobody can take a token away unseen.
 
     Raises:
         KeyError, TypeError, ValueError: a document lacks what the statement quotes.
@@ -83,6 +86,7 @@ def build(
                 "sealed_at": at.isoformat(),
                 "previous": previous,
                 "nonce": nonce,
+                "authority": authority,
             },
         },
     }

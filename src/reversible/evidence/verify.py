@@ -12,8 +12,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+
 from reversible.errors import ReversibleError
-from reversible.evidence import contents, integrity, keys, meaning, origin, snapshot
+from reversible.evidence import authority, contents, integrity, keys, meaning, origin, snapshot
 from reversible.evidence.examination import Examination, Expected, NotRun, Outcome
 from reversible.evidence.keys import Pinned
 
@@ -62,6 +64,7 @@ class Verification:
     pinned: str | None
     sealed_by: str | None
     said: dict[str, Any] | None
+    time: dict[str, str] | None  # status: claimed | pending | proved, and the time itself
 
     @property
     def conclusion(self) -> Conclusion:
@@ -85,6 +88,7 @@ class Verification:
             "pinned": self.pinned,
             "sealed_by": self.sealed_by,
             "said": self.said,
+            "time": self.time,
             "steps": [step.to_json() for step in self.steps],
         }
 
@@ -98,6 +102,7 @@ _STEPS: tuple[tuple[str, str, Callable[[Examination], str]], ...] = (
     ("key", "Sealed by the key you gave", origin.key),
     ("signature", "The signature holds", origin.signature),
     ("subject", "The seal is about these files", origin.subject),
+    ("time", "The time proved by an authority", origin.time),
     ("documents", "Documents strict and well-formed", meaning.documents),
     ("catalogue", "Judged by the sealed clauses", meaning.catalogue),
     ("criteria", "Pass marks as the plan gives them", meaning.criteria),
@@ -113,29 +118,45 @@ _STEPS: tuple[tuple[str, str, Callable[[Examination], str]], ...] = (
 
 
 def verify(
-    root: Path, *, pinned: str | Path | None, expected: Expected | None = None, at: datetime | None = None
+    root: Path,
+    *,
+    pinned: str | Path | None,
+    tsa: str | Path | None = None,
+    expected: Expected | None = None,
+    at: datetime | None = None,
 ) -> Verification:
     """Check one dossier, offline, reading each file once.
 
     Args:
         root: The dossier's directory.
         pinned: The signer's fingerprint (hex) or public key (PEM file), known by another way than the dossier.
+        tsa: PEM file with the certificates that the reader trusts for time; then a token must be there.
         expected: What else the reader knows beforehand.
         at: The time to judge ages by, aware; this machine's clock when None.
 
     Raises:
-        UsageError: `pinned` is neither a fingerprint nor a key.
+        UsageError: `pinned` is neither a fingerprint nor a key, `tsa` holds no certificate.
         EvidenceError: there is no directory, or it cannot be read.
     """
     trusted = None if pinned is None else keys.pinned(pinned)
+    authorities = () if tsa is None else authority.pinned(tsa)
     files = snapshot.take(root, keep=_is_parsed)
-    return examine(files, pinned=trusted, expected=expected or Expected(), at=at or datetime.now(UTC))
+    return examine(
+        files, pinned=trusted, authorities=authorities, expected=expected or Expected(), at=at or datetime.now(UTC)
+    )
 
 
-def examine(files: snapshot.Snapshot, *, pinned: Pinned | None, expected: Expected, at: datetime) -> Verification:
+def examine(
+    files: snapshot.Snapshot,
+    *,
+    pinned: Pinned | None,
+    authorities: tuple[x509.Certificate, ...] = (),
+    expected: Expected,
+    at: datetime,
+) -> Verification:
     """Take every step on files that were read already."""
-    exam = Examination(files=files, pinned=pinned, expected=expected, now=at)
-    required = {name: name != "expected" or expected != Expected() for name, _, _ in _STEPS}
+    exam = Examination(files=files, pinned=pinned, authorities=authorities, expected=expected, now=at)
+    required = {name: True for name, _, _ in _STEPS} | {"expected": expected != Expected(), "time": bool(authorities)}
     steps = tuple(
         Step(id=name, title=title, outcome=outcome, detail=detail, required=required[name])
         for name, title, look in _STEPS
@@ -147,7 +168,18 @@ def examine(files: snapshot.Snapshot, *, pinned: Pinned | None, expected: Expect
         pinned=None if pinned is None else pinned.fingerprint,
         sealed_by=None if exam.enclosed is None else exam.enclosed.fingerprint,
         said=said,
+        time=_time(exam),
     )
+
+
+def _time(exam: Examination) -> dict[str, str] | None:
+    if exam.statement is None or exam.seal is None:
+        return None
+    own = exam.statement["predicate"]["reversible"]
+    if exam.proved_at is not None:
+        return {"status": "proved", "at": exam.proved_at.isoformat()}
+    waits = exam.seal.timestamp is None and own["authority"] is not None
+    return {"status": "pending" if waits else "claimed", "at": own["sealed_at"]}
 
 
 def _take(look: Callable[[Examination], str], exam: Examination) -> tuple[Outcome, str]:
