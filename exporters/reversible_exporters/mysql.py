@@ -5,7 +5,6 @@ mariadb-dump or mysqldump. Witness: the same snapshot read again by the binary p
 decoded by other code, fingerprinted under a challenge drawn after the export; and totals that the server computes.
 """
 
-import secrets
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,24 +13,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from reversible import fingerprint
 from reversible.assets import Asset, Kind
 from reversible.errors import SourceError, SourceLostError
 from reversible.interfaces import Reachability, Witness
+from reversible.plan.sampling import SamplingSettings
 from reversible.secrets import Secret, Text
 from reversible_exporters import (
-    mysql_binary,
     mysql_catalog,
     mysql_dump,
     mysql_objects,
     mysql_protocol,
     mysql_text,
+    mysql_witness,
     table_parts,
 )
 from reversible_exporters.mysql_catalog import Table
 from reversible_exporters.mysql_session import Address, Session, address
-from reversible_exporters.mysql_totals import totals
 from reversible_exporters.mysql_types import Column
+from reversible_exporters.table_sample import Sampling
 
 if TYPE_CHECKING:
     from reversible.bundle.writer import BundleWriter
@@ -40,7 +39,7 @@ _ELSEWHERE = frozenset({"FEDERATED", "CONNECT", "SPIDER", "S3"})  # engines whos
 _HISTORY = "FOR SYSTEM_TIME ALL"
 
 
-class MySQLSettings(BaseModel):
+class MySQLSettings(SamplingSettings):
     """The keys of [source.NAME] when kind = "mysql"."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,6 +68,7 @@ class MySQLExporter:
         self.name = name
         self.settings = settings
         self._open: Session | None = None
+        self._sampling = Sampling.of(settings)
         self._known: dict[str, Table] = {}
         self._exported: dict[str, Session] = {}  # asset id -> the snapshot that its export read
         self._first: Session | None = None  # the snapshot of all that is finished
@@ -290,7 +290,7 @@ class MySQLExporter:
             keys = mysql_catalog.keys(session, table, columns)
             query = f"SELECT {mysql_text.select_list(columns)} FROM {table.source}"  # noqa: S608 - quoted names
             try:
-                with closing(mysql_protocol.text_rows(session, query, odd=_odd(columns))) as answer:
+                with closing(mysql_protocol.text_rows(session, query, odd=mysql_text.has_odd_bytes(columns))) as answer:
                     schema = pa.schema([column.field() for column in columns])
                     blocks = mysql_text.blocks(answer, columns)
                     rows = table_parts.write_parts(blocks, schema, asset, into, part_rows=self.settings.part_rows)
@@ -307,41 +307,7 @@ class MySQLExporter:
         )  # fmt: skip
 
     def _witness_table(self, session: Session, asset: Asset) -> Witness:
-        table = self._table(session, asset)
-        challenge = secrets.token_hex(32)
-        with session.reading(f"table {table.name}", mysql_catalog.grant(session, table)):
-            columns = mysql_catalog.columns(session, table)
-            key = tuple(mysql_catalog.keys(session, table, columns)["primary_key"])
-            constraints = mysql_catalog.constraints(session, table)
-            rows, by_column = totals(session, table.source, columns)
-            plan = fingerprint.Plan(
-                challenge, tuple(fingerprint.Column(one.name, one.stored.family) for one in columns), key,
-                fingerprint.buckets_for(rows),
-            )  # fmt: skip
-            query = f"SELECT {mysql_binary.select_list(columns)} FROM {table.source}"  # noqa: S608 - quoted names
-            sums = fingerprint.Accumulator(plan)
-            try:
-                with closing(mysql_protocol.binary_rows(session, query, odd=_odd(columns))) as answer:
-                    for cells, count in mysql_binary.batches(answer, columns):
-                        sums.add(cells, count)
-            except ValueError as error:
-                raise SourceError(f"table {table.name}: the witness cannot read the server's bytes: {error}") from error
-        found = sums.result()
-        if found.rows != rows:
-            raise SourceError(f"table {table.name}: the server counted {rows} rows and sent {found.rows}")
-        where = "in the export's snapshot" if table.in_snapshot else f"outside any snapshot (engine {table.engine})"
-        return Witness(
-            method=f"{session.product} binary protocol, decoded by our own code, {where}; count, sum, min and max by"
-            " the server",
-            facts={
-                "rows": rows, "constraints": constraints, "totals": by_column, "fingerprint": found.to_json(),
-                "columns": [
-                    {"name": one.name, "source_type": one.source_type, "nullable": one.nullable} for one in columns
-                ],
-                "in_snapshot": table.in_snapshot,
-            },
-            tables=found.to_tables(),
-        )  # fmt: skip
+        return mysql_witness.of_table(session, self._table(session, asset), sampling=self._sampling)
 
 
 def _hold(session: Session, table: Table) -> None:
@@ -356,10 +322,6 @@ def _hold(session: Session, table: Table) -> None:
             f"table {table.name}: altered while the export ran, or another table has its name now",
             hint="type the same command again when no DDL runs there",
         )
-
-
-def _odd(columns: list[Column]) -> bool:
-    return any(column.stored.odd_is_bytes for column in columns)
 
 
 def _past(session: Session, tables: list[Table]) -> dict[str, int]:

@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from reversible import fingerprint
 from reversible.assets import Asset
 from reversible.errors import BundleError, DestinationError, SourceError, UsageError
 from reversible.interfaces import Restored, Witness
@@ -18,6 +17,7 @@ from reversible_exporters.mysql_catalog import Table
 from reversible_exporters.mysql_restore_script import Statement, statements
 from reversible_exporters.mysql_session import Session, address, driver, one_line, quote, writable
 from reversible_exporters.mysql_totals import totals
+from reversible_exporters.restored_values import RestoredValues
 
 if TYPE_CHECKING:
     from reversible.bundle.reader import Bundle
@@ -247,24 +247,16 @@ def _compared(session: Session, witness: Witness, asset: Asset, table: Table | N
         columns = mysql_catalog.columns(session, table)
         rows, found = totals(session, table.source, columns)
         yield _totals(asset, witness.facts, rows, found)
-        try:
-            told = fingerprint.TableFingerprint.from_stored(witness.facts["fingerprint"], witness.tables)
-        except (KeyError, ValueError) as error:
-            raise BundleError(f"the witness's fingerprint cannot be read: {error}") from error
-        families = {one.name: one.stored.family for one in columns}
-        if families != {one.name: one.family for one in told.plan.columns}:
-            yield Restored(step="values", subject=asset.name, ok=False, seen="columns or their types differ")
+        values = RestoredValues(witness)
+        if (refused := values.refused(asset, {one.name: one.stored.family for one in columns})) is not None:
+            yield refused
             return
         query = f"SELECT {mysql_binary.select_list(columns)} FROM {table.source}"  # noqa: S608 - quoted names
-        sums = fingerprint.Accumulator(told.plan)
         odd = any(column.stored.odd_is_bytes for column in columns)
         answer = mysql_protocol.binary_rows(session, query, odd=odd)
         for cells, count in mysql_binary.batches(answer, columns):
-            sums.add(cells, count)
-    here = sums.result()
-    apart = fingerprint.compare(told, here)
-    seen = "" if apart.none else f"{', '.join(apart.columns_overall[:_NAMED]) or 'rows'} differ"
-    yield Restored(step="values", subject=asset.name, ok=apart.none, rows=here.rows, seen=seen)
+            values.add(cells, count)
+    yield values.answer(asset)
 
 
 def _totals(asset: Asset, facts: Mapping[str, Any], rows: int, found: Mapping[str, Any]) -> Restored:

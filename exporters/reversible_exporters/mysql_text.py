@@ -41,6 +41,11 @@ def select_list(columns: Sequence[Column]) -> str:
     return ", ".join(asked)
 
 
+def has_odd_bytes(columns: Sequence[Column]) -> bool:
+    """Whether the query itself tells which texts utf8mb4 lacks."""
+    return any(column.stored.odd_is_bytes for column in columns)
+
+
 def blocks(answer: Iterable[Rows], columns: Sequence[Column]) -> Iterator[Block]:
     """Parse the rows of `SELECT select_list(columns)`.
 

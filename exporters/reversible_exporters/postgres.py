@@ -22,9 +22,9 @@ from reversible.secrets import Secret, Text
 from reversible_exporters import postgres_catalog, postgres_dump, postgres_table, postgres_witness
 from reversible_exporters.postgres_catalog import Table
 from reversible_exporters.postgres_pool import Pool
-from reversible_exporters.postgres_sample import Sampling
 from reversible_exporters.postgres_session import Session, address, parameters
 from reversible_exporters.postgres_table import grant
+from reversible_exporters.table_sample import Sampling
 
 if TYPE_CHECKING:
     from reversible.bundle.writer import BundleWriter

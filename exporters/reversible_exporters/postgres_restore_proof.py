@@ -8,11 +8,8 @@ the witness is a sample, its rows are looked for: one that is not there is a dif
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from reversible import fingerprint
 from reversible.assets import Asset
 from reversible.errors import BundleError, SourceError
-from reversible.fingerprint import Plan, TableFingerprint
-from reversible.fingerprint.sample import Matching, Sample
 from reversible.interfaces import Restored, Witness
 from reversible_exporters import postgres_binary, postgres_catalog, postgres_copy, postgres_restore_objects
 from reversible_exporters.postgres_catalog import Table
@@ -20,6 +17,7 @@ from reversible_exporters.postgres_restore_objects import OBJECTS
 from reversible_exporters.postgres_session import Session
 from reversible_exporters.postgres_totals import totals
 from reversible_exporters.postgres_types import Column
+from reversible_exporters.restored_values import RestoredValues
 
 if TYPE_CHECKING:
     from reversible.bundle.reader import Bundle
@@ -80,54 +78,13 @@ def _totals(asset: Asset, facts: Mapping[str, Any], rows: int, found: Mapping[st
 
 
 def _values(session: Session, asset: Asset, witness: Witness, source: str, columns: Sequence[Column]) -> Restored:
-    looked, plan = _what_to_look_for(witness)
-    families = {one.name: one.stored.family for one in columns}
-    other = [one.name for one in plan.columns if families.get(one.name) != one.family]
-    if other or len(families) != len(plan.columns):
-        seen = f"columns or their types differ: {', '.join(other[:_NAMED]) or 'more columns here'}"
-        return Restored(step="values", subject=asset.name, ok=False, seen=seen)
+    values = RestoredValues(witness)
+    if (refused := values.refused(asset, {one.name: one.stored.family for one in columns})) is not None:
+        return refused
     query = f"SELECT {postgres_binary.select_list(columns)} FROM {source}"  # noqa: S608 - quoted names
-    sums = fingerprint.Accumulator(plan)
     try:
         for cells, count in postgres_binary.batches(postgres_copy.copy(session, query, "binary"), columns):
-            if isinstance(looked, Matching):
-                looked.add(cells, count)
-            else:
-                sums.add(cells, count)
+            values.add(cells, count)
     except ValueError as error:
         raise SourceError(f"the target's bytes cannot be read: {error}") from error
-    if isinstance(looked, Matching):
-        return _of_sample(asset, looked)
-    found = sums.result()
-    same = found.same_as(looked)
-    seen = "" if same else f"fingerprint {looked.digest} at the source, {found.digest} here"
-    return Restored(step="values", subject=asset.name, ok=same, rows=found.rows, seen=seen)
-
-
-def _what_to_look_for(witness: Witness) -> tuple[TableFingerprint | Matching, Plan]:
-    """The fingerprint, or the rows of the sample that stands in its place.
-
-    Raises:
-        BundleError: the witness holds neither, or both.
-    """
-    try:
-        if ("sample" in witness.facts) == ("fingerprint" in witness.facts):
-            raise ValueError("it holds not exactly one of a fingerprint and a sample")
-        if "sample" in witness.facts:
-            drawn = Sample.from_stored(witness.facts["sample"], witness.tables["sample"])
-            return Matching(drawn), drawn.plan
-        told = TableFingerprint.from_stored(witness.facts["fingerprint"], witness.tables)
-        return told, told.plan
-    except (KeyError, ValueError) as error:
-        raise BundleError(f"the witness's fingerprint cannot be read: {error}") from error
-
-
-def _of_sample(asset: Asset, looked: Matching) -> Restored:
-    """False for a row that is not there, or doubled; else None: a sample of the source proves no table."""
-    drawn, lost, doubled = looked.sample, len(looked.missing()), len(looked.doubled())
-    seen = f"{drawn.size:,} of {drawn.population:,} rows drawn at the source"
-    if lost or doubled:
-        seen += f": {lost:,} are not here, {doubled:,} stand here twice"
-        return Restored(step="values", subject=asset.name, ok=False, rows=looked.rows, seen=seen)
-    seen += ", all here; the other rows were never compared"
-    return Restored(step="values", subject=asset.name, ok=None, rows=looked.rows, seen=seen)
+    return values.answer(asset)

@@ -7,11 +7,8 @@ what it spares is sending and hashing all of them.
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any, Self
 
 import numpy as np
 
@@ -19,7 +16,6 @@ from reversible.errors import SourceError
 from reversible.fingerprint import Plan, sample
 from reversible.fingerprint.mixing import Words
 from reversible.fingerprint.sample import Sample
-from reversible.plan.sampling import SamplingSettings, drawn_seed
 from reversible_exporters import postgres_binary, postgres_ranges
 from reversible_exporters.postgres_catalog import Table
 from reversible_exporters.postgres_copy import Pace, copy
@@ -27,33 +23,17 @@ from reversible_exporters.postgres_pool import Pool
 from reversible_exporters.postgres_ranges import Range
 from reversible_exporters.postgres_session import Session
 from reversible_exporters.postgres_types import Column
+from reversible_exporters.table_sample import Sampling
 
-_SIGMAS = 5  # above the wanted rows: fewer come with a chance below 1e-6
 _EXACT = 48  # bits of a seed, which PostgreSQL takes as a double
 _WHOLE = 1 << 62  # bytes of a range: one for each heap
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """What the plan says: tables of more than `above_rows` rows are sampled, for at least `rows` of them."""
-
-    above_rows: int
-    rows: int
-    seed: str
-
-    @classmethod
-    def of(cls, settings: SamplingSettings) -> Self | None:
-        """None where every table is read whole. Whoever sealed no seed gets one drawn now."""
-        if settings.sample_above_rows is None:
-            return None
-        return cls(settings.sample_above_rows, settings.sample_rows, settings.seed or drawn_seed())
-
-    def percent(self, population: int) -> float | None:
-        """The chance of each row, as the server takes it; None where the table is small enough to be read whole."""
-        if population <= self.above_rows:
-            return None
-        percent = float(np.float32(100 * (self.rows + _SIGMAS * math.sqrt(self.rows)) / population))
-        return percent if percent < 100 else None
+def percent(sampling: Sampling, population: int) -> float | None:
+    """The chance of each row, as the server takes it; None where the table is small enough to be read whole."""
+    chance = sampling.chance(population)
+    found = 100.0 if chance is None else float(np.float32(100 * chance))
+    return found if found < 100 else None
 
 
 def heaps(session: Session, table: Table) -> list[Range]:
@@ -63,16 +43,6 @@ def heaps(session: Session, table: Table) -> list[Range]:
     """
     found = postgres_ranges.ranges(session, table, _WHOLE)
     return [] if table.kind == "p" and found[0].source == table.source else found
-
-
-def identity(
-    primary_key: Sequence[str], unique: Sequence[dict[str, Any]], columns: Sequence[Column]
-) -> tuple[str, ...]:
-    """The columns that no two rows share, never NULL; none where the server promises no such thing."""
-    if primary_key:
-        return tuple(primary_key)
-    never_null = {column.name for column in columns if not column.nullable}
-    return next((tuple(one["columns"]) for one in unique if set(one["columns"]) <= never_null), ())
 
 
 def draw(

@@ -21,10 +21,10 @@ from reversible_exporters.postgres_catalog import Table
 from reversible_exporters.postgres_copy import Pace, copy
 from reversible_exporters.postgres_pool import Pool
 from reversible_exporters.postgres_ranges import Range
-from reversible_exporters.postgres_sample import Sampling
 from reversible_exporters.postgres_session import Session
 from reversible_exporters.postgres_table import grant
 from reversible_exporters.postgres_totals import totals
+from reversible_exporters.table_sample import Sampling, identity
 
 _OTHER_RANGES = 1.5  # times the export's: a row lost between two ranges there lies inside one here
 
@@ -56,8 +56,8 @@ def of_table(
         constraints = postgres_catalog.constraints(session, table)
         rows, by_column = totals(session, table.source, columns)
         ranges = postgres_ranges.ranges(session, table, int(part_bytes * _OTHER_RANGES))
-        identity = postgres_sample.identity(keys["primary_key"], keys["unique"], columns)
-        percent = None if sampling is None or not identity else sampling.percent(rows)
+        key = identity(keys["primary_key"], keys["unique"], columns)
+        percent = None if sampling is None or not key else postgres_sample.percent(sampling, rows)
         heaps = [] if percent is None else postgres_sample.heaps(session, table)
     described = [
         {"name": one.name, "source_type": one.source_type, "nullable": one.nullable} for one in columns
@@ -66,7 +66,7 @@ def of_table(
     families = tuple(fingerprint.Column(one.name, one.stored.family) for one in columns)
     if sampling is not None and percent is not None and heaps:
         drawn = postgres_sample.draw(
-            pool, table, columns, heaps, fingerprint.Plan(challenge, families, identity), rows=rows, percent=percent,
+            pool, table, columns, heaps, fingerprint.Plan(challenge, families, key), rows=rows, percent=percent,
             seed=sampling.seed, hint=hint,
         )  # fmt: skip
         return Witness(

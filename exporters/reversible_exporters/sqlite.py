@@ -18,18 +18,22 @@ from pydantic import BaseModel, ConfigDict, Field
 from reversible import fingerprint
 from reversible.assets import Asset, Kind
 from reversible.errors import SourceError
+from reversible.fingerprint import sample
+from reversible.fingerprint.sample import Sample
 from reversible.interfaces import Reachability, Witness
+from reversible.plan.sampling import SamplingSettings
 from reversible.secrets import Text
 from reversible_exporters import sqlite_catalog, sqlite_values, sqlite_witness, table_parts
 from reversible_exporters.sqlite_catalog import Table
 from reversible_exporters.sqlite_session import Session, reading
 from reversible_exporters.sqlite_values import Column
+from reversible_exporters.table_sample import Sampling, Threshold
 
 if TYPE_CHECKING:
     from reversible.bundle.writer import BundleWriter
 
 
-class SQLiteSettings(BaseModel):
+class SQLiteSettings(SamplingSettings):
     """The keys of [source.NAME] when kind = "sqlite"."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,6 +52,7 @@ class SQLiteExporter:
         self.name = name
         self.settings = settings
         self._open: Session | None = None
+        self._sampling = Sampling.of(settings)
         self._exported: dict[str, Session] = {}  # asset id -> the snapshot that its export read
 
     def __repr__(self) -> str:
@@ -207,10 +212,12 @@ class SQLiteExporter:
         challenge = secrets.token_hex(32)
         columns = sqlite_catalog.columns(session, table)
         rows = session.value(f"SELECT count(*) FROM {table.source}")  # noqa: S608 - a quoted name
-        plan = fingerprint.Plan(
-            challenge, tuple(fingerprint.Column(one.name, one.family) for one in columns), _identity(columns),
-            fingerprint.buckets_for(rows),
-        )  # fmt: skip
+        families = tuple(fingerprint.Column(one.name, one.family) for one in columns)
+        drawn_by = None if self._sampling is None else self._sampling.threshold(rows)
+        if drawn_by is not None:
+            plan = fingerprint.Plan(challenge, families, _identity(columns))
+            return self._sampled(session, table, columns, plan, rows, drawn_by)
+        plan = fingerprint.Plan(challenge, families, _identity(columns), fingerprint.buckets_for(rows))
         sums = fingerprint.Accumulator(plan)
         broken: set[str] = set()
         for cells, count in sqlite_witness.batches(session, table.source, columns):
@@ -220,16 +227,45 @@ class SQLiteExporter:
         counted, by_column = sqlite_witness.totals(session, table.source, columns, broken)
         if not found.rows == rows == counted:
             raise SourceError(f"table {table.name}: SQLite counted {rows} rows and sent {found.rows}")
-        described = [{"name": one.name, "source_type": one.source_type, "nullable": one.nullable} for one in columns]
         return Witness(
-            method="SQLite spells each value as text, read by our own code, in the export's snapshot; count, sum, min"
-            " and max by the engine",
+            method=f"{_METHOD}; count, sum, min and max by the engine",
             facts={
-                "rows": rows, "columns": described, "constraints": sqlite_catalog.constraints(session, table),
-                "totals": by_column, "fingerprint": found.to_json(),
+                **_facts(session, table, columns),
+                "rows": rows,
+                "totals": by_column,
+                "fingerprint": found.to_json(),
             },
             tables=found.to_tables(),
-        )  # fmt: skip
+        )
+
+    def _sampled(
+        self, session: Session, table: Table, columns: list[Column], plan: fingerprint.Plan, rows: int,
+        drawn_by: Threshold,
+    ) -> Witness:  # fmt: skip
+        """Some rows, drawn by the hash of their key; which texts are valid is then asked of every one of them."""
+        where = sqlite_witness.drawn(session, table.name, [one for one in columns if one.name in plan.key], drawn_by)
+        read = sqlite_witness.batches(session, table.source, columns, where)
+        pieces = [sample.images(plan, cells, count) for cells, count in read]
+        try:
+            drawn = Sample.of(plan, pieces, population=rows, rate=drawn_by.rate, seed=drawn_by.seed)
+        except ValueError as error:
+            raise SourceError(f"table {table.name}: {error}") from error
+        counted, by_column = sqlite_witness.totals(session, table.source, columns, {one.name for one in columns})
+        if counted != rows:
+            raise SourceError(f"table {table.name}: SQLite counted {rows} rows, and then {counted}")
+        return Witness(
+            method=f"rows drawn by their key's SHA-256; {_METHOD}; count, sum, min and max by the engine over all rows",
+            facts={**_facts(session, table, columns), "rows": rows, "totals": by_column, "sample": drawn.to_json()},
+            tables={"sample": drawn.to_table()},
+        )
+
+
+_METHOD = "SQLite spells each value as text, read by our own code, in the export's snapshot"
+
+
+def _facts(session: Session, table: Table, columns: list[Column]) -> dict[str, Any]:
+    described = [{"name": one.name, "source_type": one.source_type, "nullable": one.nullable} for one in columns]
+    return {"columns": described, "constraints": sqlite_catalog.constraints(session, table)}
 
 
 def script(definitions: list[sqlite_catalog.Definition], settings: dict[str, Any]) -> str:

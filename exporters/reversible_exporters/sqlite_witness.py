@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from reversible.fingerprint import Cells
 from reversible_exporters.sqlite_session import Session
-from reversible_exporters.sqlite_values import ARROW, Column, in_codec, rows_at_once, spelled
+from reversible_exporters.sqlite_values import ARROW, Column, in_codec, raw, rows_at_once, spelled
+from reversible_exporters.table_sample import Threshold
 
 _STEP = 50  # bits between two rungs: what is left above the point fits SQLite's 64-bit integer
 _LOWEST, _HIGHEST = -22, 20  # 2^(50 * -22) is below the smallest double, 2^(50 * 21) above the largest
@@ -57,7 +58,27 @@ def _rungs(name: str) -> Iterator[str]:
         at += 3
 
 
-def batches(session: Session, source: str, columns: Sequence[Column]) -> Iterator[tuple[dict[str, Cells], int]]:
+def drawn(session: Session, table: str, key: Sequence[Column], drawn_by: Threshold) -> str:
+    """A WHERE clause that the rows fulfil which the hash of their key draws; it lasts as long as the connection."""
+    prefix = drawn_by.prefix(table)
+
+    def draws(*cells: Any) -> bool:
+        return drawn_by.draws(prefix, (_hashed(kind, cell) for kind, cell in zip(cells[::2], cells[1::2], strict=True)))
+
+    session.connection.create_function("reversible_drawn", -1, draws, deterministic=True)
+    return f" WHERE reversible_drawn({', '.join(raw(column.quoted) for column in key)})"
+
+
+def _hashed(kind: str, cell: int | float | bytes) -> str:
+    """A key's value as text that no other value has: the hex digits of class and value, text as the file's bytes."""
+    if isinstance(cell, bytes):
+        return f"{kind} ".encode().hex() + cell.hex()
+    return f"{kind} {cell.hex() if isinstance(cell, float) else cell}".encode().hex()
+
+
+def batches(
+    session: Session, source: str, columns: Sequence[Column], where: str = ""
+) -> Iterator[tuple[dict[str, Cells], int]]:
     """The table again, by the engine's spelling: the cells of some rows, and how many rows these are.
 
     Raises:
@@ -65,7 +86,7 @@ def batches(session: Session, source: str, columns: Sequence[Column]) -> Iterato
     """
     fields = ", ".join(spelling(column, session.codec) for column in columns)
     needed = PARAMETERS if any(column.has("real") for column in columns) else []
-    rows = session.connection.execute(f"SELECT {fields} FROM {source}", needed)  # noqa: S608 - quoted names
+    rows = session.connection.execute(f"SELECT {fields} FROM {source}{where}", needed)  # noqa: S608 - quoted names
     step = rows_at_once(columns)
     while fetched := rows.fetchmany(step):
         cells = {

@@ -334,7 +334,7 @@ def test_a_setting_that_cannot_be_is_refused(server: PostgresServer, tmp_path: P
     assert said in refusal.value.message
 
 
-@pytest.mark.parametrize("kind", ["mysql", "sqlite", "s3"])
+@pytest.mark.parametrize("kind", ["s3", "sagemaker"])
 def test_a_source_that_is_always_read_whole_refuses_a_sample_in_one_line(
     server: PostgresServer, tmp_path: Path, kind: str
 ) -> None:
