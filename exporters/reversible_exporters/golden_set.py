@@ -7,7 +7,7 @@ read from them, when and how fast, and whether the same question gets the same a
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +63,32 @@ def try_one(questions: Questions, ask: Ask, endpoint: str) -> tuple[int, float]:
     return sum(one.size for one in found.values()), answer.latency_s
 
 
+def try_forms(questions: Questions, ask: Ask, endpoint: str, *, chosen: str = "") -> Questions:
+    """The questions in the first form in which the endpoint takes the first of them.
+
+    Args:
+        questions: In the form that they have by themselves.
+        ask: Asks the endpoint.
+        endpoint: Its name, for the message.
+        chosen: The plan's form: no other is tried.
+
+    Raises:
+        SourceError: it takes none; what it said of the first.
+    """
+    one = len(questions.columns) == 1 and questions.form == "instances"
+    forms = [questions.form, *(["inputs", "objects"] if one and not chosen else [])]
+    refused: RefusedError | None = None
+    for form in forms:
+        tried = replace(questions, form=form)
+        try:
+            try_one(tried, ask, endpoint)
+            return tried
+        except RefusedError as error:
+            refused = refused or error
+    assert refused is not None  # noqa: S101 - there is a form, and it was refused
+    raise refused
+
+
 def record(
     questions: Questions,
     ask: Ask,
@@ -103,6 +129,7 @@ def record(
             "inputs": [one.to_json() for one in kept.columns],
             "outputs": [one.to_json() for one in answers],
             "asked_as": kept.form,
+            "answered_as": _form(recorded.exchanges[0]["response"]),
         },
         "inputs": kept.count,
         "labelled": sum(label is not None for label in kept.labels),
@@ -262,6 +289,11 @@ def _columns(answers: Sequence[Answers], endpoint: str) -> tuple[Column, ...]:
             values = _narrow(np.concatenate(parts))
         found.append(Column.of(name, values, column=placed[name]))
     return tuple(found)
+
+
+def _form(body: bytes) -> str:
+    """A caller must not have to change: whoever serves the model answers with a list where the endpoint did."""
+    return "list" if body.lstrip().startswith(b"[") else "predictions"
 
 
 def _narrow(values: NDArray[Any]) -> NDArray[Any]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from reversible.processing import images, terms
 from reversible_exporters.conversion import Conversion
 from reversible_exporters.model_archive import Member
 
@@ -36,10 +37,16 @@ def build(
 ) -> dict[str, Any]:
     """The document `model.json`, from what came out of the vendor's archive and what the converter said."""
     held = {member.name: f"original/{member.path}" for member in members}
-    card = _card(originals, members)
+    card = _document(originals, members, "model_card.json")
     described = converted.described
     environment = next((held[name] for name in _ENVIRONMENT if name in held), None)
-    named = labels(_content(originals, members, "labels.json")) or labels_of(card)
+    config = _document(originals, members, "config.json")  # Hugging Face's
+    named = (
+        labels(_content(originals, members, "labels.json"))
+        or labels_of(card)
+        or labels_of({"labels": config.get("id2label")})
+        or labels_of({"labels": described.get("classes")})
+    )
     return {
         "format": FORMAT,
         "framework": described["framework"],
@@ -114,13 +121,20 @@ def labels_of(card: Mapping[str, Any]) -> list[str] | None:
     return labels(json.dumps(card.get("labels")).encode())
 
 
-def _card(originals: Path, members: Sequence[Member]) -> dict[str, Any]:
-    content = _content(originals, members, "model_card.json")
+def declares_processing(originals: Path, member: Member) -> bool:
+    """Whether a file of the vendor's says in a known form what happens before the model: it travels in processing/."""
+    if member.name != "preprocessing.json":
+        return False
+    return _document(originals, [member], member.name).get("format") in (images.FORMAT, terms.FORMAT)
+
+
+def _document(originals: Path, members: Sequence[Member], name: str) -> dict[str, Any]:
+    content = _content(originals, members, name)
     try:
-        card = json.loads(content or b"{}")
+        document = json.loads(content or b"{}")
     except ValueError:
         return {}  # a card that cannot be read says nothing: every figure it would give is missing
-    return card if isinstance(card, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
 def _content(originals: Path, members: Sequence[Member], name: str) -> bytes | None:

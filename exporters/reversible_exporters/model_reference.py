@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from reversible import golden
 from reversible.equivalence import groups, ladder, localisation, reference, runtime
 from reversible.errors import BundleError, MissingSDKError
-from reversible.processing.answers import sources
+from reversible.processing.answers import Source, sources
 from reversible.processing.asked import Asked
 from reversible.processing.raw import Processing
 from reversible.wire import Field
@@ -44,7 +44,8 @@ def put_tensors(*, folder: str, into: "BundleWriter") -> None:
     Raises:
         BundleError: what was asked cannot become what the graph takes.
     """
-    asked, answers, takes = _recorded(folder, into)
+    asked, answers, takes, gives = _recorded(folder, into)
+    places = [one.name for one in gives]
     everything = np.arange(asked.count)
     some = groups.spread(everything, golden.LAID_OUT)
     for number, rows in enumerate([everything] if asked.uniform else [np.array([row]) for row in some]):
@@ -52,8 +53,10 @@ def put_tensors(*, folder: str, into: "BundleWriter") -> None:
         feeds = asked.feeds(rows)
         for place, one in enumerate(takes):
             _put_tensor(into, f"{where}/input_{place}.pb", feeds[one.name], one.name)
-        for place, (column, output) in enumerate(answers):
-            _put_tensor(into, f"{where}/output_{place}.pb", column.take(rows), output)
+        for column, source in answers:
+            if source.plain:
+                name = f"output_{places.index(source.output)}"
+                _put_tensor(into, f"{where}/{name}.pb", column.take(rows), source.output)
 
 
 def keep(*, folder: str, into: "BundleWriter") -> bool:
@@ -68,8 +71,8 @@ def keep(*, folder: str, into: "BundleWriter") -> bool:
     model = into.path(folder) / "model.onnx"
     try:
         put_tensors(folder=folder, into=into)
-        asked, answers, _ = _recorded(folder, into)
-        _put_references(model, asked, [output for _, output in answers], folder, into)
+        asked, answers, _, _ = _recorded(folder, into)
+        _put_references(model, asked, [source for _, source in answers], folder, into)
         _put_trace(model, asked, folder, into)
     except (BundleError, MissingSDKError) as error:
         # An operator that the second engine does not know, an input that the file refuses or that nothing makes.
@@ -78,26 +81,28 @@ def keep(*, folder: str, into: "BundleWriter") -> bool:
     return True
 
 
-def _recorded(folder: str, into: "BundleWriter") -> tuple[Asked, list[tuple[golden.Column, str]], tuple[Field, ...]]:
-    """What was asked, each recorded number with the graph's output that it is held against, and the graph's inputs."""
+def _recorded(
+    folder: str, into: "BundleWriter"
+) -> tuple[Asked, list[tuple[golden.Column, Source]], tuple[Field, ...], tuple[Field, ...]]:
+    """What was asked, each recorded number with where it comes from, and the graph's inputs and outputs."""
     place = into.path(folder)
     manifest = json.loads((place / "golden/manifest.json").read_bytes())
     inputs = golden.read(place / "golden", manifest, "inputs")
     outputs = golden.read(place / "golden", manifest, "outputs")
     session = runtime.session(place / "model.onnx")
-    takes = runtime.fields(session.get_inputs())
-    found = sources(runtime.outputs(session), [one.field for one in outputs])
+    takes, gives = runtime.fields(session.get_inputs()), runtime.outputs(session)
+    found = sources(gives, outputs, place / "processing")
     asked = Asked(inputs, Processing(place / "processing", takes, [one.field for one in inputs]))
-    return asked, [(one, found[one.field.name].output) for one in outputs if one.field.name in found], takes
+    return asked, [(one, found[one.field.name]) for one in outputs if one.field.name in found], takes, gives
 
 
-def _put_references(model: Path, asked: Asked, outputs: Sequence[str], folder: str, into: "BundleWriter") -> None:
+def _put_references(model: Path, asked: Asked, outputs: Sequence[Source], folder: str, into: "BundleWriter") -> None:
     """One floor for each recorded number: `floor.parquet` for the first, `floor-1.parquet` for the next."""
     rows = np.arange(asked.count)
     some = groups.spread(rows, groups.affordable(model, _BUDGET, least=ladder.FEWEST, most=asked.count))
     digest = golden.inputs_sha256(asked.columns)
-    for number, output in enumerate(outputs):
-        found = groups.of_port(model, asked.groups(some), output=output)
+    for number, source in enumerate(outputs):
+        found = groups.of_port(model, asked.groups(some), source=source)
         with into.part(f"{folder}/golden/{golden.floor_name(number)}") as stream:
             reference.write(found, stream, inputs_sha256=digest)
 

@@ -21,7 +21,14 @@ from pydantic import BaseModel
 from reversible.assets import Asset, Kind
 from reversible.errors import SourceError, UsageError
 from reversible.interfaces import Reachability, Witness
-from reversible_exporters import golden_set, model_archive, model_document, model_reference
+from reversible_exporters import (
+    golden_inputs,
+    golden_probes,
+    golden_set,
+    model_archive,
+    model_document,
+    model_reference,
+)
 from reversible_exporters.golden_questions import Questions
 from reversible_exporters.model_conversions import ModelConversions
 from reversible_exporters.sagemaker_calls import Calls, Golden, SageMakerSettings
@@ -56,6 +63,7 @@ class SageMakerExporter:
         self._calls = Calls(name, settings)
         self._conversions = ModelConversions(self._calls.download)
         self._described: dict[str, _Endpoint] = {}
+        self._asked: dict[str, Questions] = {}  # by endpoint, once it was exported: the witness asks some of them again
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -120,11 +128,20 @@ class SageMakerExporter:
         golden = self.settings.golden.get(asset.name)
         questions = self._questions(asset.name)
         if questions is not None:  # a dead endpoint is known before a large model is fetched
-            golden_set.try_one(questions, self._calls.asker(asset.name), asset.name)
+            questions = self._tried(questions, asset.name)
         if not into.has(_document(asset)):
             labelled = questions is not None and any(label is not None for label in questions.labels)
             self._export_model(endpoint, asset, into, golden=golden, labelled=labelled)
-        if golden is not None and questions is not None and not into.has(f"{asset.folder}/golden/manifest.json"):
+        if golden is None:
+            return
+        if questions is None:
+            folder = into.path(asset.folder)
+            questions = golden_inputs.made(
+                folder, count=golden.count, batch_size=golden.batch_size, form=golden.form, probes=golden.probes
+            )
+            questions = self._tried(questions, asset.name)
+        self._asked[asset.name] = questions
+        if not into.has(f"{asset.folder}/golden/manifest.json"):
             golden_set.record(
                 questions, self._calls.asker(asset.name), endpoint=asset.name, batch_size=golden.batch_size,
                 about={
@@ -134,8 +151,12 @@ class SageMakerExporter:
                 },
                 folder=asset.folder, into=into,
             )  # fmt: skip
-        if questions is not None and not into.has(f"{asset.folder}/golden/trace.json"):
+        if not into.has(f"{asset.folder}/golden/trace.json"):
             model_reference.keep(folder=asset.folder, into=into)
+
+    def _tried(self, questions: Questions, name: str) -> Questions:
+        """The questions, in the form in which the endpoint takes the first of them."""
+        return golden_set.try_forms(questions, self._calls.asker(name), name, chosen=self.settings.golden[name].form)
 
     def stands(self, asset: Asset, into: "BundleWriter") -> bool:
         """Always: an endpoint has no snapshots: its answers were recorded, and their times with them."""
@@ -164,7 +185,7 @@ class SageMakerExporter:
             "labels": labels,
         }
         method = "the model data was fetched a second time"
-        if (questions := self._questions(asset.name)) is not None:
+        if (questions := self._asked.get(asset.name) or self._given(asset.name)) is not None:
             answers, content_type = golden_set.sample(
                 questions,
                 self._calls.asker(asset.name),
@@ -203,6 +224,9 @@ class SageMakerExporter:
                 _put_file(into, f"{asset.folder}/original/{member.path}", originals / member.path)
             for name in model.written:
                 _put_file(into, f"{asset.folder}/{name}", model.folder / name)
+            for member in model.members:
+                if model_document.declares_processing(originals, member):
+                    _put_file(into, f"{asset.folder}/processing/{member.name}", originals / member.path)
             into.put_json(f"{asset.folder}/endpoint.json", _plain(endpoint.documents))
             version = {
                 "model": endpoint.model_name, "model_data": endpoint.data_url, "model_data_sha256": model.sha256,
@@ -259,18 +283,26 @@ class SageMakerExporter:
         return f"{self._calls.head(url)['ContentLength']} bytes"
 
     def _questions(self, name: str) -> Questions | None:
+        """What the plan's file holds; None where the plan names none."""
         golden = self.settings.golden.get(name)
-        if golden is None:
+        if golden is None or golden.inputs is None:
             return None
         if golden.inputs.startswith("s3://"):
             content = self._calls.read(golden.inputs)
         else:
             content = golden_set.local_file(Path(golden.inputs))
-        return Questions.read(content, f"golden inputs {golden.inputs}")
+        questions = Questions.read(content, f"golden inputs {golden.inputs}", form=golden.form)
+        return golden_probes.add(questions) if golden.probes else questions
+
+    def _given(self, name: str) -> Questions | None:
+        """The same, in the form in which it is taken."""
+        questions = self._questions(name)
+        return None if questions is None else self._tried(questions, name)
 
     def _try_one(self, name: str) -> str:
-        questions = self._questions(name)
-        assert questions is not None  # noqa: S101 - asked only for endpoints with a golden set
+        questions = self._given(name)
+        if questions is None:
+            return "its inputs will be made of what it takes"
         outputs, latency_s = golden_set.try_one(questions, self._calls.asker(name), name)
         return f"{outputs} numbers in {latency_s * 1e3:.0f} ms; {questions.count} golden inputs"
 

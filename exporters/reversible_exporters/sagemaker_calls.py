@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from reversible.equivalence import decisions
 from reversible.errors import MissingSDKError, SourceError, UsageError
 from reversible.secrets import Secret
-from reversible_exporters import golden_set
+from reversible.wire import IMAGES, JSON
+from reversible_exporters import golden_requests, golden_set
 
 T = TypeVar("T")
 
@@ -30,7 +31,21 @@ class Golden(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    inputs: str = Field(description='Parquet file with a column `input`: "s3://bucket/key.parquet" or a local path')
+    inputs: str | None = Field(
+        default=None,
+        description='Parquet file with one column per input (numbers, lists, texts, images): "s3://bucket/key.parquet" '
+        "or a local path; without one, inputs are made of what the model takes",
+    )
+    form: str = Field(
+        default="",
+        pattern=rf"^({'|'.join(golden_requests.FORMS)})?$",
+        description='how it is asked: "instances", "objects", "inputs" (Hugging Face), "image"; by default what it '
+        "takes",
+    )
+    count: int = Field(default=3072, ge=1, le=1_000_000, description="inputs that are made where no file is given")
+    probes: bool = Field(
+        default=True, description="whether texts are also probed: empty, long, accents, case, NFD, emoji, unknown words"
+    )
     batch_size: int = Field(default=64, ge=1, le=4096, description="inputs per request")
     decision: str = Field(
         default="argmax", pattern=decisions.RULES,
@@ -77,7 +92,7 @@ class Calls:
                 runtime = self._client("sagemaker-runtime")
                 return golden_set.timed(
                     lambda: runtime.invoke_endpoint(
-                        EndpointName=endpoint, Body=body, ContentType=content_type, Accept=content_type
+                        EndpointName=endpoint, Body=body, ContentType=content_type, Accept=_accepted(content_type)
                     )
                 )
 
@@ -148,10 +163,11 @@ class Calls:
         if code == "ModelError":
             status = response.get("OriginalStatusCode", "?")
             said = " ".join(str(response.get("OriginalMessage", message)).split())[:200]
-            return SourceError(
-                f"{what}: its model answered {status}: {said!r}",
-                hint=f"aws logs tail /aws/sagemaker/Endpoints/{name} --region {self._settings.region}",
-            )
+            text = f"{what}: its model answered {status}: {said!r}"
+            hint = f"aws logs tail /aws/sagemaker/Endpoints/{name} --region {self._settings.region}"
+            if isinstance(status, int) and 400 <= status < 500:
+                return golden_set.RefusedError(text, hint=hint, status=status)
+            return SourceError(text, hint=hint)
         if "AccessDenied" in code or code in ("403", "Forbidden"):
             service = "s3" if what.startswith("s3://") else "sagemaker"
             action = {"HeadObject": "GetObject"}.get(operation, operation)
@@ -195,6 +211,11 @@ class Calls:
             }
         session = boto3.session.Session()
         return session.client(service, region_name=settings.region, endpoint_url=url, config=config, **keys)
+
+
+def _accepted(content_type: str) -> str:
+    """An answer in the request's own form, where it can be one."""
+    return JSON if content_type in IMAGES else content_type
 
 
 def _split(url: str) -> tuple[str, str]:

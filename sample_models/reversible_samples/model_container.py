@@ -19,12 +19,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reversible.errors import ReversibleError
+from reversible_samples import model_container_forms
+
 Floats = NDArray[np.float32]
 Predict = Callable[[Floats], Floats]
 _LARGEST = 6 << 20  # bytes, as the vendor's own limit
 
 
-def load(folder: Path) -> Predict:
+Reply = Callable[[bytes, str, str], tuple[bytes, str]]
+
+
+def load(folder: Path) -> Reply:
+    """The container of a folder: a request's body, its content type and what it accepts -> the answer and its type."""
+    if (folder / "serving.json").is_file():
+        reply = model_container_forms.load(folder)
+        return lambda body, content_type, _: (reply(body, content_type), "application/json")
+    predict = _load(folder)
+    return lambda body, content_type, accept: encode(predict(decode(body, content_type)), accept)
+
+
+def _load(folder: Path) -> Predict:
     """The model of a folder, as a function (rows, width) -> (rows, outputs), both float32."""
     if (folder / "model.pt2").is_file():
         return _load_torch(folder / "model.pt2")
@@ -97,7 +112,7 @@ def encode(answer: Floats, accept: str) -> tuple[bytes, str]:
     return json.dumps({"predictions": answer.tolist()}).encode(), "application/json"
 
 
-def handler(predict: Predict) -> type[BaseHTTPRequestHandler]:
+def handler(reply: Reply) -> type[BaseHTTPRequestHandler]:
     """The container's HTTP face."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -120,14 +135,16 @@ def handler(predict: Predict) -> type[BaseHTTPRequestHandler]:
             if self.path != "/invocations":
                 return self._send(404, b"no such path", "text/plain")
             content_type = self.headers.get("Content-Type", "application/json")
+            accept = self.headers.get("Accept") or "application/json"
             try:
-                answer = predict(decode(body, content_type))
+                return self._send(200, *reply(body, content_type, accept))
+            except KeyError as error:
+                return self._send(400, f"{error} is missing".encode(), "text/plain")
             except LookupError:
                 return self._send(415, f"content type {content_type} is not served".encode(), "text/plain")
-            except (ValueError, TypeError, RuntimeError, AssertionError) as error:
-                return self._send(400, str(error).splitlines()[0][:300].encode(), "text/plain")
-            accept = self.headers.get("Accept") or "application/json"
-            return self._send(200, *encode(answer, accept))
+            except (ValueError, TypeError, RuntimeError, AssertionError, ReversibleError) as error:
+                said = (str(error).splitlines() or [type(error).__name__])[0]
+                return self._send(400, said[:300].encode(), "text/plain")
 
         def _send(self, status: int, body: bytes, content_type: str) -> None:
             self.send_response(status)

@@ -7,7 +7,7 @@ docs/equivalence.md is the definition.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +89,6 @@ def measure(
     found, why = stored, ""
     if stored is None and not (refused or identical or golden.exact):
         found, why = _own(path, golden)
-    elif stored is not None:
-        found = _decided(stored, golden)
     ratios, digits = None, None
     if refused:
         ratios = Ratios(np.full(golden.count, np.inf))
@@ -144,17 +142,9 @@ def _own(path: Path, golden: Golden) -> tuple[Reference | None, str]:
     most = groups.affordable(path, _BUDGET, least=ladder.FEWEST, most=_MOST)
     rows = groups.spread(np.flatnonzero(golden.first_of_equals), most)
     try:
-        return _decided(groups.of_port(path, golden.asked.groups(rows), output=golden.source.output), golden), ""
+        return groups.of_port(path, golden.asked.groups(rows), source=golden.source), ""
     except EvaluatorError as error:
         return None, f"the second engine cannot compute this model: {error.message}"
-
-
-def _decided(found: Reference, golden: Golden) -> Reference:
-    """Of the whole output the one number that was recorded: the floor of the largest is that of all at most."""
-    if not golden.source.decided:
-        return found
-    width = np.sqrt(found.answers.shape[1])  # the root mean square of one number, where all others are exact
-    return replace(found, answers=found.answers.max(axis=1, keepdims=True), floor=found.floor * width)
 
 
 def _whole(golden: Golden, reruns: Sequence[Answers]) -> NDArray[np.float64]:
@@ -178,8 +168,7 @@ def _room(path: Path, golden: Golden, stored: Reference) -> float:
     some = reference.only(stored, np.sort(np.argsort(-wide, kind="stable")[:RECHECKED]))
     asked = golden.asked.groups(some.rows)
     try:
-        here = groups.of_port(path, asked, output=golden.source.output, runs=1, settings=(runtime.USUAL,))
-        here = _decided(here, golden)
+        here = groups.of_port(path, asked, source=golden.source, runs=1, settings=(runtime.USUAL,))
         floor, size = here.floor, _size(here.answers)
     except EvaluatorError:  # without a second engine: what the runtime's own settings differ by
         floor, size = _apart(path, golden, some.rows)
@@ -192,7 +181,8 @@ def _apart(path: Path, golden: Golden, rows: NDArray[np.int64]) -> tuple[NDArray
     sessions = [(one, runtime.session(path, one)) for one in runtime.LEGITIMATE]
     place = [one.name for one in runtime.outputs(sessions[0][1])].index(golden.source.output)
     for part, feeds in golden.asked.groups(rows):
-        found = [runtime.ask(opened, feeds, batch=one.batch, output=place) for one, opened in sessions]
+        asked = (runtime.ask(opened, feeds, batch=one.batch, output=place) for one, opened in sessions)
+        found = [golden.source.of(one) for one in asked]
         at = np.searchsorted(rows, part)
         floor[at], size[at] = noise_floor(found[0].astype(np.float64), found[1:]), _size(found[0])
     return floor, size

@@ -120,12 +120,13 @@ def read(asset: Asset, bundle: "Bundle", takes: Sequence[Field], gives: Sequence
         raise BundleError(f"{asset.id}: {len(inputs[0].values)} golden inputs, {len(outputs[0].values)} answers")
     texts = _hold_against_bytes(asset, folder / "requests.parquet", inputs, outputs)
     asked = Asked(inputs, Processing(folder.parent / "processing", takes, [one.field for one in inputs]))
-    found = sources(gives, [one.field for one in outputs])
+    found = sources(gives, outputs, folder.parent / "processing")
     numbers = [one for one in outputs if one.field.name in found]
     if not numbers:
         raise BundleError(f"{asset.id}: the endpoint answers with {outputs[0].field.name} alone, and no number")
-    moved = _hold_against_onnx_layout(asset, folder.parent, asked, [(one, found[one.field.name]) for one in numbers],
-                                      takes)  # fmt: skip
+    places = [one.name for one in gives]
+    laid_out = [(one, places.index(found[one.field.name].output)) for one in numbers if found[one.field.name].plain]
+    moved = _hold_against_onnx_layout(asset, folder.parent, asked, laid_out, takes)
     table = _read(folder / "inputs.parquet")
     witness = bundle.witness(asset)
     rows, again = _witnessed(asset, witness.tables.get("answers"), inputs, outputs)
@@ -250,7 +251,7 @@ def _hold_against_onnx_layout(
     asset: Asset,
     folder: Path,
     asked: Asked,
-    outputs: Sequence[tuple[Column, Source]],
+    outputs: Sequence[tuple[Column, int]],
     takes: Sequence[Field],
 ) -> str:
     """Whoever replays `test_data_set_0` with another runtime must be asking the same.
@@ -268,7 +269,7 @@ def _hold_against_onnx_layout(
             if not asked.processed(one.name):
                 raise BundleError(f"{asset.id}: {where}/input_{place}.pb says other numbers than the golden set")
             moved = moved or _moved(asked, rows, kept, feeds[one.name], one.name)
-        for place, (column, _) in enumerate(outputs):
+        for column, place in outputs:
             kept = _tensor(asset, folder / where, f"output_{place}")
             if not _alike(kept, column.take(rows)):
                 raise BundleError(f"{asset.id}: {where}/output_{place}.pb says other numbers than the golden set")

@@ -388,6 +388,5 @@ def _ask(session: Any, judged: tuple[Golden, ...], batch: int, rows: NDArray[np.
 def _of(golden: Golden, whole: NDArray[Any], batch: int, rows: NDArray[np.int64]) -> Rerun:
     """What one number of the record is held against."""
     answers = golden.source.of(whole).reshape(len(whole), -1).astype(golden.outputs.dtype)
-    return Rerun(
-        batch=batch, rows=rows, answers=golden.counting(answers, rows), whole=whole if golden.source.decided else None
-    )
+    decides = None if golden.source.plain else whole
+    return Rerun(batch=batch, rows=rows, answers=golden.counting(answers, rows), whole=decides)

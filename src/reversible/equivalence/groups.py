@@ -13,17 +13,18 @@ from numpy.typing import NDArray
 
 from reversible.equivalence import masks, reference, runtime
 from reversible.equivalence.reference import Reference
+from reversible.processing.answers import Source
 
 Group = tuple[NDArray[np.int64], dict[str, NDArray[Any]]]  # rows of the golden set, and what the graph is given
 
 
-def of_port(path: Path, groups: Iterable[Group], *, output: str, **options: Any) -> Reference:
+def of_port(path: Path, groups: Iterable[Group], *, source: Source, **options: Any) -> Reference:
     """The black box of `reference`, of one output by its name.
 
     Args:
         path: The ONNX file.
         groups: Inputs of one size each.
-        output: Its name.
+        source: The output, and what is done to it.
         options: As `reference.of_groups` takes them. Filling does not count (`masks`).
 
     Raises:
@@ -32,10 +33,11 @@ def of_port(path: Path, groups: Iterable[Group], *, output: str, **options: Any)
     """
     opened = runtime.session(path)
     gives = runtime.outputs(opened)
-    place = [one.name for one in opened.get_outputs()].index(output)
-    shape = next(one.shape for one in gives if one.name == output)
+    place = [one.name for one in opened.get_outputs()].index(source.output)
+    shape = next(one.shape for one in gives if one.name == source.output)
+    shape = shape if source.plain else shape[:1]
     masked = ((rows, feeds, masks.counting(feeds, shape)) for rows, feeds in groups)
-    return reference.of_groups(path, masked, output=place, **options)
+    return reference.of_groups(path, masked, output=place, post=source.of, **options)
 
 
 def affordable(path: Path, budget: int, *, least: int, most: int) -> int:

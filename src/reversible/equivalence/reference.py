@@ -95,6 +95,7 @@ def of_groups(
     runs: int = RUNS,
     seed: int = _SEED,
     settings: Sequence[runtime.Setting] = runtime.LEGITIMATE,
+    post: Callable[[NDArray[Any]], NDArray[Any]] = np.asarray,
 ) -> Reference:
     """The same of inputs that cannot be one array: their places, feeds and mask, group by group.
 
@@ -102,6 +103,7 @@ def of_groups(
         path: The ONNX file.
         groups: Inputs of one size each; no place twice.
         batch, output, runs, seed, settings: As in `of_port`.
+        post: What is done to every answer (rows, ...) before it is one: a softmax.
 
     Raises:
         EvaluatorError: the engine does not cover an operator, or an input has another type.
@@ -120,9 +122,10 @@ def of_groups(
     for rows, feeds, mask in groups:
         for first in range(0, len(rows), batch):
             part = {one: array[first : first + batch] for one, array in feeds.items()}
-            exact = _table(evaluator.run(part)[name])
-            evaluations = (_table(runtime.ask(opened, part, batch=s.batch, output=output)) for s, opened in sessions)
-            perturbed = (_table(evaluator.run(part, perturb=noise)[name]) for noise in noises)
+            exact = _table(post(evaluator.run(part)[name]))
+            asked = (runtime.ask(opened, part, batch=one.batch, output=output) for one, opened in sessions)
+            evaluations = (_table(post(one)) for one in asked)
+            perturbed = (_table(post(evaluator.run(part, perturb=noise)[name])) for noise in noises)
             counts = None if mask is None else mask[first : first + batch]
             answers.append(exact)
             floors.append(noise_floor(exact, evaluations, perturbed, mask=counts, room=APART))

@@ -1,19 +1,25 @@
-"""Which of the graph's outputs did the endpoint answer with?
+"""Which of the graph's outputs did the endpoint answer with, and what was done to it first?
 
 An endpoint answers with some of them, under names of its own, and often with a label beside: the name of the class
-that was decided. Hugging Face's toolkit answers `{"label": ..., "score": ...}`, the score being that of the label.
+that was decided. Hugging Face's toolkit makes probabilities of a classifier's logits, as `config.json` says it, and
+answers `{"label": ..., "score": ...}`, the score being that of the label.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reversible.errors import BundleError
+from reversible.golden import Column
 from reversible.wire import Field
 
-_SCORE = "score"
+_SCORE, _LOGITS = "score", "logits"
+_CLASSIFIERS = ("ForSequenceClassification", "ForImageClassification", "ForAudioClassification")
 
 
 @dataclass(frozen=True)
@@ -22,37 +28,58 @@ class Source:
 
     Attributes:
         output: The graph's output.
-        decided: It is not the whole output but its largest number: the score of the class that was decided.
+        activation: What is done to it: "softmax", "sigmoid", or nothing.
+        decided: Of that the largest number alone: the score of the class that was decided.
     """
 
     output: str
+    activation: str = ""
     decided: bool = False
 
+    @property
+    def plain(self) -> bool:
+        """Whether the output is the recorded number as it is."""
+        return not self.activation and not self.decided
+
     def of(self, answer: NDArray[Any]) -> NDArray[Any]:
-        """The recorded number's counterpart, of the graph's answer (rows, ...)."""
-        return np.max(answer.reshape(len(answer), -1), axis=1) if self.decided else answer
+        """The recorded number's counterpart, of the graph's answer (rows, ...), in the answer's own precision."""
+        if self.activation == "softmax":
+            risen = np.exp(answer - answer.max(axis=-1, keepdims=True))
+            answer = risen / risen.sum(axis=-1, keepdims=True)
+        elif self.activation == "sigmoid":
+            with np.errstate(over="ignore"):
+                answer = 1 / (1 + np.exp(-answer))
+        return np.max(answer.reshape(len(answer), -1), axis=1, keepdims=True) if self.decided else answer
 
 
-def sources(graph: Sequence[Field], recorded: Sequence[Field]) -> dict[str, Source]:
+def sources(graph: Sequence[Field], recorded: Sequence[Column], processing: Path) -> dict[str, Source]:
     """For each recorded number the output that it is held against: the one of its name; else one of its shape that no
     other has; else the first. Texts are labels, and have none.
 
     Args:
         graph: The outputs of the ONNX file, in their order.
         recorded: What was recorded at the endpoint.
+        processing: The model's folder of that name.
+
+    Raises:
+        BundleError: its config.json cannot be read.
     """
+    fields = [one.field for one in recorded]
     named = {one.name for one in graph}
-    numbers = [one for one in recorded if not one.is_text]
-    found = {one.name: Source(one.name) for one in numbers if one.name in named}
-    labelled = any(one.is_text for one in recorded)
+    numbers = [one for one in recorded if not one.field.is_text]
+    found = {one.field.name: Source(one.field.name) for one in numbers if one.field.name in named}
+    labelled = any(one.is_text for one in fields)
     for one in numbers:
-        if one.name in found:
-            continue
-        free = [other for other in graph if not other.is_text and other.name not in {s.output for s in found.values()}]
-        fitting = [other for other in free if _fits(other, one)]
-        chosen = next(iter(fitting or free or [other for other in graph if not other.is_text] or graph))
-        decided = one.name == _SCORE and labelled and not fitting
-        found[one.name] = Source(chosen.name, decided)
+        name = one.field.name
+        if name not in found:
+            taken = {source.output for source in found.values()}
+            free = [other for other in graph if not other.is_text and other.name not in taken]
+            fitting = [other for other in free if _fits(other, one.field)]
+            chosen = next(iter(fitting or free or [other for other in graph if not other.is_text] or graph))
+            found[name] = Source(chosen.name, decided=name == _SCORE and labelled and not fitting)
+        source = found[name]
+        if source.output == _LOGITS and name != _LOGITS and _are_shares(one.values):
+            found[name] = Source(source.output, _activation(processing), source.decided)
     return found
 
 
@@ -61,3 +88,25 @@ def _fits(graph: Field, recorded: Field) -> bool:
     if mine == (1,) and theirs == ():
         return True
     return len(mine) == len(theirs) and all(None in (a, b) or a == b for a, b in zip(mine, theirs, strict=True))
+
+
+def _are_shares(values: NDArray[Any]) -> bool:
+    """Whether every number lies between 0 and 1, as logits do not."""
+    return values.dtype != np.object_ and bool(np.all((values >= 0) & (values <= 1)))
+
+
+def _activation(processing: Path) -> str:
+    """As Hugging Face's pipelines choose it."""
+    path = processing / "config.json"
+    if not path.is_file():
+        return ""
+    try:
+        config = json.loads(path.read_bytes())
+        kinds = [str(one) for one in config.get("architectures") or ()]
+    except (ValueError, AttributeError, TypeError) as error:
+        raise BundleError(f"processing/config.json cannot be read: {error}") from error
+    if not any(one.endswith(_CLASSIFIERS) for one in kinds):
+        return ""
+    labels = config.get("id2label")
+    single = isinstance(labels, dict) and len(labels) == 1
+    return "sigmoid" if single or config.get("problem_type") == "multi_label_classification" else "softmax"

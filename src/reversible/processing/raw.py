@@ -4,7 +4,6 @@ A request holds texts, images or plain rows; a graph takes numbers. What lies be
 tokenizer, a vectoriser's rules, how an image becomes a tensor. Here it is done again, with nothing of the vendor's.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from reversible.wire import Field
 
 Arrays = Mapping[str, NDArray[Any]]
 _TOKENS = ("input_ids", "attention_mask", "token_type_ids")
-_LARGEST = 1 << 28  # bytes of one file of rules
 
 
 class Processing:
@@ -99,10 +97,9 @@ class Processing:
 
     def _by_terms(self, folder: Path, given: Sequence[Field]) -> None:
         texts = [one.name for one in given if one.is_text]
-        for path in sorted(folder.glob("*.json")):
-            rules = _rules(path)
+        for path, rules in terms.rules_in(folder):
             name = str(rules.get("input"))
-            if rules.get("format") != terms.FORMAT or name not in self._inputs:
+            if name not in self._inputs:
                 continue
             column = str(rules.get("column"))
             source = column if column in texts else texts[0] if len(texts) == 1 else ""
@@ -165,13 +162,3 @@ def _as_taken(value: NDArray[Any], one: Field) -> NDArray[Any]:
     if value.dtype.kind in "fiub" and made.dtype.kind in "iub" and not np.array_equal(made, value):
         raise BundleError(f"model.onnx: {one.name} takes whole numbers of {made.dtype.name}, and was given others")
     return np.ascontiguousarray(made)
-
-
-def _rules(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > _LARGEST:
-        return {}
-    try:
-        document = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise BundleError(f"processing/{path.name} is not JSON: {error}") from error
-    return document if isinstance(document, dict) else {}

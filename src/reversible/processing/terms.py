@@ -11,9 +11,11 @@ the column with the text), `lowercase`, `strip_accents` (null, "ascii", "unicode
 the input's columns), `unicode` (the version of the Unicode tables of the machine that recorded it).
 """
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,26 @@ from numpy.typing import NDArray
 from reversible.errors import BundleError
 
 FORMAT = "reversible-text/1"
+_LARGEST = 1 << 28  # bytes of one file of rules
+_OTHERS = ("tokenizer", "vocab", "config", "special_tokens", "added_tokens")  # large files of Hugging Face's
 _SPACES = re.compile(r"\s\s+")
+
+
+def rules_in(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The rules of a `processing/` folder, each with its file.
+
+    Raises:
+        BundleError: a file of rules cannot be read.
+    """
+    for path in sorted(folder.glob("*.json")):
+        if path.name.startswith(_OTHERS) or path.stat().st_size > _LARGEST:
+            continue
+        try:
+            document = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise BundleError(f"processing/{path.name} is not JSON: {error}") from error
+        if isinstance(document, dict) and document.get("format") == FORMAT:
+            yield path, document
 
 
 def counts(rules: Mapping[str, Any], texts: Sequence[str]) -> NDArray[np.float32]:

@@ -56,6 +56,12 @@ class Tokenizer:
             "token_type_ids": np.array([one.type_ids for one in found], dtype=np.int64).reshape(len(found), -1),
         }
 
+    def words(self) -> list[str]:
+        """What it knows, in the order of its numbers: pieces of words as "##s", and no marks like "[CLS]"."""
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=False)
+        plain = [(number, token.lstrip("\u0120\u2581")) for token, number in vocabulary.items()]
+        return [token for _, token in sorted(plain) if token and token[0] + token[-1] not in ("[]", "<>")]
+
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of some tokens, without those that mark beginning and end."""
         return str(self._tokenizer.decode(list(tokens)))

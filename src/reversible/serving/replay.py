@@ -5,7 +5,6 @@ ones. Whether the model is equivalent is for `reversible verify` to say, with a 
 a caller need not change.
 """
 
-import json
 import time
 import urllib.error
 import urllib.request
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reversible import wire
 from reversible.assets import Asset
 from reversible.equivalence.decisions import alike, decides
 from reversible.errors import BundleError
@@ -87,26 +87,30 @@ def replay(bundle: "Bundle", asset: Asset, url: str) -> Replayed | None:
     took: list[float] = []
     for number, exchange in enumerate(exchanges):
         begin = time.perf_counter()
-        status, said = _ask(url, exchange)
+        status, said, kind = _ask(url, exchange)
         took.append(1e3 * (time.perf_counter() - begin))
-        expected = _numbers(exchange["response"])
-        if expected is None:
-            raise BundleError(f"{asset.id}: the recorded answer {number} is no table of numbers")
-        inputs += len(expected)
-        decided = decided and decides(expected, rule)
+        count = exchange["count"]
+        try:
+            expected = _Said.of(exchange["response"], exchange["response_type"], count)
+        except wire.AnswerError as error:
+            raise BundleError(f"{asset.id}: the recorded answer {number} cannot be read: {error}") from error
+        inputs += count
+        decided = decided and (expected.labels is not None or decides(expected.table, rule))
         if status != 200:
             refused.append(f"request {number}: status {status}: {said[:200].decode('utf-8', 'replace').strip()}")
             continue
-        found = _numbers(said)
-        if found is None or found.shape != expected.shape:
-            shape = "no table of numbers" if found is None else f"the shape {found.shape}"
-            reshaped.append(f"request {number}: {shape}, recorded {expected.shape}")
+        try:
+            found = _Said.of(said, kind, count)
+        except wire.AnswerError as error:
+            reshaped.append(f"request {number}: {error}")
             continue
-        numbers = np.isfinite(found) & np.isfinite(expected)
-        largest = float(np.abs(found - expected)[numbers].max(initial=0.0))
+        if found.form != expected.form:
+            reshaped.append(f"request {number}: {found.form}, recorded {expected.form}")
+            continue
+        numbers = np.isfinite(found.table) & np.isfinite(expected.table)
+        largest = float(np.abs(found.table - expected.table)[numbers].max(initial=0.0))
         worst = largest if worst is None else max(worst, largest)
-        lacking = ~(numbers | (found == expected) | (np.isnan(found) & np.isnan(expected))).all(axis=1)
-        changed += int((lacking | ~alike(found, expected, rule)).sum())
+        changed += int((~found.like(expected, rule)).sum())
     recorded = [float(one["latency_ms"]) for one in exchanges] or [0.0]
     return Replayed(
         requests=len(exchanges), inputs=inputs, refused=tuple(refused), reshaped=tuple(reshaped),
@@ -116,20 +120,39 @@ def replay(bundle: "Bundle", asset: Asset, url: str) -> Replayed | None:
     )  # fmt: skip
 
 
-def _ask(url: str, exchange: Mapping[str, Any]) -> tuple[int, bytes]:
+@dataclass(frozen=True)
+class _Said:
+    """One answer: its labels, where it has some; its numbers side by side, (inputs, numbers); names and shapes."""
+
+    labels: list[str] | None
+    table: NDArray[np.float64]
+    form: str
+
+    @classmethod
+    def of(cls, body: bytes, content_type: str, count: int) -> "_Said":
+        """Raises `wire.AnswerError` for what is none."""
+        found = wire.decode_answers(body, content_type, count)
+        labels = next((one.tolist() for one in found.values() if one.dtype == np.object_), None)
+        numbers = [one.astype(np.float64).reshape(count, -1) for one in found.values() if one.dtype != np.object_]
+        form = ", ".join(f"{name} {one.shape}" for name, one in found.items())
+        return cls(labels, np.concatenate(numbers, axis=1) if numbers else np.zeros((count, 0)), form)
+
+    def like(self, other: "_Said", rule: str) -> NDArray[np.bool_]:
+        """Whether each input gets the same decision: the same label, where there are some."""
+        finite = np.isfinite(self.table) & np.isfinite(other.table)
+        nan = np.isnan(self.table) & np.isnan(other.table)
+        whole = np.asarray((finite | (self.table == other.table) | nan).all(axis=1))
+        if self.labels is not None and other.labels is not None:
+            same = [mine == theirs for mine, theirs in zip(self.labels, other.labels, strict=True)]
+            return np.asarray(whole & np.array(same))
+        return np.asarray(whole & alike(self.table, other.table, rule))
+
+
+def _ask(url: str, exchange: Mapping[str, Any]) -> tuple[int, bytes, str]:
     headers = {"Content-Type": exchange["request_type"], "Accept": exchange["response_type"]}
     request = urllib.request.Request(f"{url}/invocations", data=exchange["request"], headers=headers)  # noqa: S310 - our own server
     try:
         with urllib.request.urlopen(request, timeout=_WAIT_S) as response:  # noqa: S310
-            return response.status, response.read()
+            return response.status, response.read(), response.headers.get("Content-Type", "")
     except urllib.error.HTTPError as error:
-        return error.code, error.read()
-
-
-def _numbers(body: bytes) -> NDArray[np.float64] | None:
-    """`{"predictions": [...]}` as (inputs, outputs); null is NaN."""
-    try:
-        found = np.array(json.loads(body)["predictions"], dtype=np.float64)
-    except (ValueError, KeyError, TypeError):
-        return None
-    return found.reshape(len(found), -1) if found.ndim else None
+        return error.code, error.read(), ""

@@ -97,7 +97,7 @@ def _handler(model: ServedModel) -> type[BaseHTTPRequestHandler]:
             kind = self.headers.get("Content-Type") or wire.JSON
             try:
                 answers = model.answer(wire.decode(body, kind, model.inputs))
-                return self._send(200, *wire.encode(answers, self.headers.get("Accept") or wire.JSON))
+                return self._send(200, *wire.encode(answers, self.headers.get("Accept") or wire.JSON, bare=model.bare))
             except wire.UnknownTypeError:
                 return self._send(415, b"application/json, text/csv or application/x-npy\n", "text/plain")
             except (wire.RequestError, BundleError) as error:

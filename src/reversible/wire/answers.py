@@ -23,8 +23,14 @@ class _Number(str):
     __slots__ = ()
 
 
-def encode(answers: Arrays, accept: str) -> tuple[bytes, str]:
-    """The answer and its content type. Every float in full: read back, it is the same bits; NaN is null in JSON."""
+def encode(answers: Arrays, accept: str, *, bare: bool = False) -> tuple[bytes, str]:
+    """The answer and its content type. Every float in full: read back, it is the same bits; NaN is null in JSON.
+
+    Args:
+        answers: By name, rows first.
+        accept: The content type that is asked for, where one answer can have it.
+        bare: JSON is the list of answers itself, as Hugging Face's toolkit gives it.
+    """
     kind = plain(accept)
     only = next(iter(answers.values()))
     if len(answers) == 1 and kind == CSV:
@@ -38,7 +44,8 @@ def encode(answers: Arrays, accept: str) -> tuple[bytes, str]:
     else:
         names = list(answers)
         rows = [dict(zip(names, row, strict=True)) for row in zip(*map(_plain_values, answers.values()), strict=True)]
-    return json.dumps({"predictions": rows}, allow_nan=False, ensure_ascii=False).encode(), JSON
+    document: Any = rows if bare else {"predictions": rows}
+    return json.dumps(document, allow_nan=False, ensure_ascii=False).encode(), JSON
 
 
 def decode_answers(body: bytes, content_type: str, count: int) -> dict[str, NDArray[Any]]:
