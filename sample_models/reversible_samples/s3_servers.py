@@ -40,7 +40,7 @@ wait $server
 """
 
 
-class _S3Server:
+class S3Server:
     """One server program, from `with` to the end of the block.
 
     Args:
@@ -49,6 +49,7 @@ class _S3Server:
     """
 
     program = ""
+    start_s = _START_S
 
     def __init__(self, folder: Path, *, region: str) -> None:
         self.folder = folder.absolute()
@@ -77,9 +78,7 @@ class _S3Server:
             MissingSDKError: the wheel is not installed.
             ReversibleError: it ended, or did not answer in time; the hint names its log.
         """
-        program = Path(sysconfig.get_path("scripts"), self.program)
-        if not program.exists():
-            raise MissingSDKError(self.program, extra="demo")
+        program = self._executable()
         self.folder.mkdir(parents=True, exist_ok=True)
         # Unix sockets are named by port only, below TMPDIR, and their paths may have 107 bytes at most.
         self._scratch = Path(tempfile.mkdtemp(prefix="s3-"))
@@ -141,6 +140,12 @@ class _S3Server:
             config=short.merge(config) if config else short,
         )  # fmt: skip
 
+    def _executable(self) -> Path:
+        program = Path(sysconfig.get_path("scripts"), self.program)
+        if not program.exists():
+            raise MissingSDKError(self.program, extra="demo")
+        return program
+
     def _command(self) -> tuple[list[str], dict[str, str]]:
         raise NotImplementedError
 
@@ -148,7 +153,7 @@ class _S3Server:
         from botocore.exceptions import BotoCoreError, ClientError
 
         assert self._process is not None  # noqa: S101 - for the type checker: start() set it
-        client, until = self.client(), time.monotonic() + _START_S
+        client, until = self.client(), time.monotonic() + self.start_s
         said = ""
         while time.monotonic() < until:
             if self._process.poll() is not None:
@@ -162,10 +167,10 @@ class _S3Server:
                 time.sleep(0.05)
             else:
                 return
-        raise ReversibleError(f"{self.program} did not answer in {_START_S:.0f} s: {said}", hint=f"tail {self.log}")
+        raise ReversibleError(f"{self.program} did not answer in {self.start_s:.0f} s: {said}", hint=f"tail {self.log}")
 
 
-class MiniStack(_S3Server):
+class MiniStack(S3Server):
     """The vendor's S3: MiniStack, data in memory only."""
 
     program = "ministack"
@@ -174,7 +179,7 @@ class MiniStack(_S3Server):
         super().__init__(folder, region=region)
 
     def _command(self) -> tuple[list[str], dict[str, str]]:
-        (self._port,) = _free_ports(1)
+        (self._port,) = free_ports(1)
         return [], {
             "BIND_HOST": "127.0.0.1",  # its default is every interface
             "GATEWAY_PORT": str(self._port),
@@ -189,7 +194,7 @@ class MiniStack(_S3Server):
         }
 
 
-class SeaweedFS(_S3Server):
+class SeaweedFS(S3Server):
     """The European provider's S3: SeaweedFS in one process, its inner ports behind keys of their own."""
 
     program = "weed"
@@ -208,7 +213,7 @@ class SeaweedFS(_S3Server):
         owner = {"name": "owner", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
         config.write_text(json.dumps({"identities": [owner]}), encoding="utf-8")
         names = ("s3.port", "master.port", "volume.port", "filer.port", "admin.port")
-        ports = _free_ports(2 * len(names))
+        ports = free_ports(2 * len(names))
         self._port = ports[0]
         both = [*zip(names, ports, strict=False), *zip((f"{n}.grpc" for n in names), ports[len(names) :], strict=True)]
         options = {
@@ -223,6 +228,7 @@ class SeaweedFS(_S3Server):
             "s3.config": config,
             "s3.autoCreateBucket": "false",  # a mistyped bucket must be an error
             "s3.allowDeleteBucketNotEmpty": "false",
+            "s3.domainName": "localhost",  # BUCKET.localhost too
             "s3.localSocket": self._scratch / "s3.sock",
             "filer.localSocket": self._scratch / "filer.sock",
             **dict(both),
@@ -242,7 +248,7 @@ def _round_trip(client: Any) -> None:
     client.delete_bucket(Bucket=bucket)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Different ports that nobody listens on now."""
     held: list[socket.socket] = []
     try:

@@ -4,28 +4,30 @@ import hashlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from reversible.assets import Asset, Kind
 from reversible.bundle import bag
 from reversible.bundle.directory import DirectoryStorage
 from reversible.bundle.reader import Bundle
+from reversible.bundle.s3 import S3Storage
 from reversible.bundle.storage import Storage, fetch, open_storage, ship
-from reversible.bundle.writer import BundleWriter
 from reversible.errors import BundleError, DestinationError, UsageError
+from reversible.s3 import Keys
+from reversible.storage_doctor import OPERATIONS
+from reversible.storage_doctor.doctor import CLEAN
+from reversible.testing.lies import DropsAByte, HostOnly, IgnoresDigests, LosesAPart
 from reversible.testing.proxy import Fault, FaultyProxy
 from reversible_samples.s3_servers import SeaweedFS
+from small_bundle import write_bundle
 
-AT = datetime(2026, 11, 24, tzinfo=UTC)
 BUCKET = "sortie"
 
 
@@ -41,29 +43,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return write_bundle(tmp_path_factory.mktemp("made") / "bundle", seed="a")
 
 
-@pytest.fixture(autouse=True)
-def _same_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The storage sets these for its process; a test must not set them for the next."""
-    for name in ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION"):
-        monkeypatch.setenv(name, "when_supported")
-
-
 @pytest.fixture
 def prefix(request: pytest.FixtureRequest) -> str:
     return "p" + hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
-
-
-def write_bundle(root: Path, *, seed: str) -> Bundle:
-    """24 contents, one empty and one larger than a read block, and their index."""
-    asset = Asset(source="docs", kind=Kind.OBJECTS, name="bucket")
-    with BundleWriter(root) as writer:
-        contents = [b"", hashlib.sha256(seed.encode()).digest() * 40_000]
-        contents += [f"{seed}{n}".encode() * (n + 1) * 40 for n in range(22)]
-        digests = [writer.put_object(asset, iter([content]))[0] for content in contents]
-        with writer.part(f"{asset.folder}/index.parquet") as stream:
-            pq.write_table(pa.table({"sha256": digests}), stream)
-        writer.close_asset(asset, exporter="test", at=AT)
-        return writer.finish(about={}, at=AT)
 
 
 def storage_at(server: SeaweedFS, prefix: str, **changes: str) -> Storage:
@@ -72,6 +54,13 @@ def storage_at(server: SeaweedFS, prefix: str, **changes: str) -> Storage:
         "access_key": server.access_key, "secret_key": server.secret_key,
     }  # fmt: skip
     return open_storage(f"s3://{changes.pop('bucket', BUCKET)}/{prefix}", **{**options, **changes})
+
+
+def tried(target: Storage) -> dict[str, Any]:
+    """What the storage answered to what shipping needs."""
+    list(target.listing())
+    assert isinstance(target, S3Storage)
+    return target.answers()
 
 
 @pytest.fixture(params=["directory", "s3"])
@@ -243,32 +232,83 @@ def test_stopping_in_the_middle_leaves_no_thread_at_work(bundle: Bundle, storage
 # --- lies -------------------------------------------------------------------------------------------------------
 
 
-def test_a_bit_that_changes_on_the_way_up_is_found_though_the_server_says_200(
+def test_bytes_that_change_on_the_way_up_are_found_though_the_server_says_200(
     bundle: Bundle, server: SeaweedFS, prefix: str
 ) -> None:
-    """The old-server answer makes us leave out the checksum headers; what is left is our own reading back."""
-    with FaultyProxy(server.endpoint_url, Fault("old-server")) as proxy:
+    """The server takes any digest: what is left is our own reading back."""
+    with FaultyProxy(server.endpoint_url, sign=(Keys(server.access_key, server.secret_key), server.region)) as proxy:
         target = storage_at(server, prefix, endpoint_url=proxy.endpoint_url)
-        answers = target.probe()
-        proxy.fault = Fault("flip-request", method="PUT", path="/data/bundle.json")
+        proxy.fault = Fault("lie", lie=IgnoresDigests())
+        assert tried(target)["checksum"] == "none"
+        proxy.fault = Fault("lie", method="PUT", path="/data/bundle.json", lie=DropsAByte())
 
         with pytest.raises(DestinationError, match=r"data/bundle\.json came back altered 3 times"):
             list(ship(bundle, target))
         assert proxy.fault.done == 3
 
-    assert answers["integrity_headers"] == "when_required"
-    assert not answers["refused"]["when_supported"][0]["ok"]
+
+def test_a_server_that_notices_altered_bytes_is_believed_that_they_are(
+    bundle: Bundle, server: SeaweedFS, prefix: str
+) -> None:
+    with FaultyProxy(server.endpoint_url) as proxy:
+        target = storage_at(server, prefix, endpoint_url=proxy.endpoint_url)
+        assert tried(target)["checksum"] == "sha256"
+        proxy.fault = Fault("flip-request", method="PUT", path="/data/bundle.json")
+
+        with pytest.raises(DestinationError, match=r"data/bundle\.json: .* 3 times that bytes changed on the way"):
+            list(ship(bundle, target))
 
 
 def test_a_bit_that_changes_once_is_sent_again(bundle: Bundle, server: SeaweedFS, prefix: str, tmp_path: Path) -> None:
-    with FaultyProxy(server.endpoint_url, Fault("old-server")) as proxy:
+    with FaultyProxy(server.endpoint_url) as proxy:
         target = storage_at(server, prefix, endpoint_url=proxy.endpoint_url)
-        target.probe()
+        list(target.listing())  # tries the server
         proxy.fault = Fault("flip-request", method="PUT", path="/data/bundle.json", times=1)
         list(ship(bundle, target))
 
         assert proxy.fault.done == 1
     assert fetch(storage_at(server, prefix), tmp_path / "back").digest == bundle.digest
+
+
+def test_a_server_of_the_old_kind_is_sent_what_it_takes(
+    bundle: Bundle, server: SeaweedFS, prefix: str, tmp_path: Path
+) -> None:
+    with FaultyProxy(server.endpoint_url, Fault("old-server")) as proxy:
+        target = storage_at(server, prefix, endpoint_url=proxy.endpoint_url)
+        list(ship(bundle, target))
+        answers = tried(target)
+
+        assert fetch(target, tmp_path / "back").digest == bundle.digest
+    refused = {one["operation"] for one in answers["operations"] if one["outcome"] == "refused"}
+    assert {"sha256", "trailer"} <= refused
+    assert (answers["checksum"], answers["integrity_headers"]) == ("md5", "when_required")
+
+
+def test_a_large_file_goes_in_parts_of_which_none_is_lost(server: SeaweedFS, prefix: str, tmp_path: Path) -> None:
+    """33 MiB and a byte: three parts, the last one of a byte."""
+    large = tmp_path / "large"
+    large.write_bytes(os.urandom(1 << 20) * 33 + b"x")
+    sha256 = bag.sha256_file(large)
+    with FaultyProxy(server.endpoint_url, sign=(Keys(server.access_key, server.secret_key), server.region)) as proxy:
+        target = storage_at(server, prefix, endpoint_url=proxy.endpoint_url)
+        target.put("data/large", large, sha256)
+        parts = [one for one in proxy.requests if "partNumber" in one and f"{prefix}/data/large" in one]
+        proxy.fault = Fault("lie", lie=LosesAPart())
+        with pytest.raises(DestinationError, match=r"data/large came back altered 3 times"):
+            target.put("data/large", large, sha256)
+
+    assert len(parts) == 3
+
+
+def test_parts_of_a_killed_upload_are_given_up(server: SeaweedFS, prefix: str, tmp_path: Path) -> None:
+    s3, key = server.client(), f"{prefix}/data/large"
+    upload = s3.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"]
+    s3.upload_part(Bucket=BUCKET, Key=key, UploadId=upload, PartNumber=1, Body=b"left behind")
+    large = tmp_path / "large"
+    large.write_bytes(os.urandom(17 << 20))
+    storage_at(server, prefix).put("data/large", large, bag.sha256_file(large))
+
+    assert s3.list_multipart_uploads(Bucket=BUCKET, Prefix=key).get("Uploads", []) == []
 
 
 @pytest.mark.parametrize("kind", ["flip-answer", "truncate"])
@@ -278,7 +318,7 @@ def test_an_answer_that_is_not_what_was_stored_is_found(
     list(ship(bundle, storage_at(server, prefix)))
     with FaultyProxy(server.endpoint_url) as proxy:
         target = storage_at(server, prefix, endpoint_url=proxy.endpoint_url)
-        target.probe()
+        list(target.listing())  # tries the server
         proxy.fault = Fault(kind, method="GET", path="/data/bundle.json")
 
         with pytest.raises((BundleError, DestinationError), match=r"data/bundle\.json"):
@@ -287,12 +327,44 @@ def test_an_answer_that_is_not_what_was_stored_is_found(
     assert not (tmp_path / "back").exists()
 
 
-def test_a_server_that_verifies_checksums_is_given_them(server: SeaweedFS, prefix: str) -> None:
+def test_a_download_that_breaks_off_is_taken_up_where_it_broke(
+    bundle: Bundle, server: SeaweedFS, prefix: str, tmp_path: Path
+) -> None:
+    list(ship(bundle, storage_at(server, prefix)))
+    with FaultyProxy(server.endpoint_url) as proxy:
+        target = storage_at(server, prefix, endpoint_url=proxy.endpoint_url)
+        list(target.listing())  # tries the server
+        proxy.fault = Fault("truncate", method="GET", path="/objects/", times=6)
+
+        assert fetch(target, tmp_path / "back").digest == bundle.digest
+        assert proxy.fault.done == 6
+
+
+def test_what_was_tried_is_gone_and_is_evidence(server: SeaweedFS, prefix: str) -> None:
     answers = storage_at(server, prefix).probe()
 
     assert answers["integrity_headers"] == "when_supported"
-    assert {step["step"]: step["ok"] for step in answers["steps"]}["put in several parts, then get"]
-    assert dict(storage_at(server, prefix).listing()) == {}
+    assert {one["operation"] for one in answers["operations"]} == {one.id for one in (*OPERATIONS, CLEAN)}
+    assert "Contents" not in server.client().list_objects_v2(Bucket=BUCKET, Prefix=prefix)
+    assert server.secret_key not in str(answers)
+
+
+def test_a_storage_that_knows_a_bucket_by_its_hosts_name_alone_is_spoken_to_so(
+    bundle: Bundle, server: SeaweedFS, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name is given an address here: no test changes the machine's own names."""
+    real = socket.getaddrinfo
+
+    def known(host: Any, *more: Any, **options: Any) -> Any:
+        return real("127.0.0.1" if str(host).endswith("localhost") else host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", known)
+    with FaultyProxy(server.endpoint_url, Fault("lie", lie=HostOnly())) as proxy:
+        target = storage_at(server, prefix, endpoint_url=proxy.endpoint_url.replace("127.0.0.1", "localhost"))
+        list(ship(bundle, target))
+
+        assert tried(target)["addressing"] == "host"
+        assert fetch(target, tmp_path / "back").digest == bundle.digest
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------

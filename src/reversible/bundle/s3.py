@@ -1,33 +1,32 @@
 """Does an S3 server give back the bytes that it was given?
 
-Through pyarrow's S3 client, which the default install holds: the verifying side has no vendor SDK. Servers differ
-and some answer 200 to altered bytes, so nothing here believes an answer: each file is read back and hashed. They
-differ in the checksum headers that they bear, too; a child process tries the server first, and this process then
-talks to it in the way that worked (the client reads that setting from the environment, once).
+Through our own small client: the verifying side has no vendor SDK, and a request says exactly what it must. Servers
+differ and some answer 200 to altered bytes, so nothing here believes an answer: each file is read back and hashed.
+They differ in the addresses and digests that they take, too: what `storage_doctor` found decides, and no list of
+makes.
 """
 
 import hashlib
-import json
 import os
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus
 
-from reversible.bundle import bag
-from reversible.bundle.transfer import ATTEMPTS, blocks, hashed_file
-from reversible.errors import DestinationError
+from reversible.bundle import bag, s3_upload
+from reversible.bundle.transfer import ATTEMPTS
+from reversible.errors import DestinationError, Interrupted
+from reversible.s3 import Answer, Client, Keys, UnreachableError, trust
+from reversible.storage_doctor import Examination, Settings, Trial
+from reversible.storage_doctor.bench import PROBES
+from reversible.storage_doctor.doctor import SHIPPING, Doctor
 
-PROBES = ".reversible-probe-"  # no bag has such a name
-_READ = 8 << 20  # bytes in one ranged request
-_PROBE_S = 120.0
-# READ (AWS SDK for C++, "data integrity protections"): these two decide, and only they, from the environment.
-_INTEGRITY = ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION")
+_BREAKS = 5  # times in a row that a body may break off without giving a byte
+_EXAMINED_S = 20.0  # for one answer under examination
 
 
 class S3Storage:
@@ -38,7 +37,8 @@ class S3Storage:
         prefix: Without slashes around it; "" for the whole bucket.
         region: What requests are signed for; never guessed.
         endpoint_url: The provider's address; AWS when None.
-        access_key, secret_key: The client's own chain (environment, files) when None.
+        access_key, secret_key: The environment's, or those of the shared credentials file, when None.
+        ca_bundle: A PEM file of authorities to trust, in place of the system's; else AWS_CA_BUNDLE.
     """
 
     def __init__(
@@ -50,12 +50,16 @@ class S3Storage:
         endpoint_url: str | None,
         access_key: str | None,
         secret_key: str | None,
+        ca_bundle: str | None = None,
     ) -> None:
-        self._bucket, self._prefix, self._region, self._endpoint = bucket, prefix, region, endpoint_url
+        self._bucket, self._prefix, self._region = bucket, prefix, region
+        self._endpoint = (endpoint_url or f"https://s3.{region}.{_domain(region)}").rstrip("/")
         self._keys = (access_key, secret_key)
+        self._ca_bundle = ca_bundle
         self._lock = threading.Lock()
-        self._answers: dict[str, Any] | None = None
-        self._client: Any = None
+        self._client: Client | None = None
+        self._settings: Settings | None = None
+        self._found: Examination | None = None
 
     @property
     def name(self) -> str:
@@ -66,15 +70,21 @@ class S3Storage:
 
     def put(self, key: str, source: Path, sha256: str, *, stop: threading.Event | None = None) -> None:
         """Send and read back, `ATTEMPTS` times at most."""
+        client, settings = self._ready()
         seen = ""
         for _ in range(ATTEMPTS):
-            with self._refusals(key):
-                with self._filesystem().open_output_stream(self._path(key)) as stream:
-                    for block in hashed_file(source, sha256, stop=stop):
-                        stream.write(block)
-                seen = self.digest(key, stop=stop)
-            if seen == sha256:
+            answer = s3_upload.send(client, settings, self._path(key), source, sha256, stop=stop)
+            if answer.code in s3_upload.ALTERED:
+                seen = answer.code
+                continue
+            self._require(answer, key)
+            if (seen := self.digest(key, stop=stop)) == sha256:
                 return
+        if seen in s3_upload.ALTERED:
+            raise DestinationError(
+                f"{self.name}: {key}: {self._endpoint} says {ATTEMPTS} times that bytes changed on the way ({seen})",
+                hint="report it to the provider, then ship again",
+            )
         raise DestinationError(
             f"{self.name}: {key} came back altered {ATTEMPTS} times: sent SHA-256 {sha256[:16]}…, read {seen[:16]}…",
             hint="something between here and the storage changes bytes: report it to the provider, then ship again",
@@ -100,151 +110,195 @@ class S3Storage:
 
     def listing(self) -> Iterator[tuple[str, int]]:
         """Every key below the prefix; folders that some servers show, and our own probes, are left out."""
-        from pyarrow import fs
+        client, _ = self._ready()
+        base = self._path("")
+        place: dict[str, str] = {}
+        while True:
+            query = {"list-type": "2", "prefix": base, "encoding-type": "url", **place}
+            page = self._require(client.send("GET", query=query), "").xml()
+            plain = page.findtext("EncodingType") != "url"
+            for one in page.iterfind("Contents"):
+                key = one.findtext("Key") or ""
+                key = (key if plain else unquote_plus(key)).removeprefix(base)
+                if key and not key.endswith("/") and not key.startswith(PROBES):
+                    yield key, int(one.findtext("Size") or 0)
+            following = page.findtext("NextContinuationToken")
+            if page.findtext("IsTruncated") != "true" or not following or following == place.get("continuation-token"):
+                return
+            place = {"continuation-token": following}
 
-        base = self._path("").rstrip("/")
-        with self._refusals(""):
-            found = self._filesystem().get_file_info(fs.FileSelector(base, recursive=True, allow_not_found=True))
-        for one in found:
-            key = one.path.removeprefix(f"{base}/")
-            if one.type == fs.FileType.File and not key.startswith(PROBES):
-                yield key, one.size
-
-    def probe(self) -> dict[str, Any]:
-        """What the server does, tried in a child process; the first call tries, later ones repeat the answer.
+    def examine(self) -> Iterator[Trial]:
+        """Try every operation; `probe` then has the whole, and shipping follows from it.
 
         Raises:
-            DestinationError: the server cannot be used with either way of checksum headers.
+            DestinationError: the server cannot be reached, or refuses us at the door.
         """
-        with self._lock:
-            if self._answers is None:
-                self._answers = self._try()
-            return self._answers
+        client = self._reached()
+        doctor = Doctor(replace(client, timeout_s=_EXAMINED_S), self._path(f"{PROBES}{token_hex(8)}/"))
+        yield from doctor
+        self._found = doctor.result()
+        self._settings = Settings.of(self._found, virtual=client.virtual)
+
+    def probe(self) -> dict[str, Any]:
+        """What the server does; the first call tries all of it, later ones repeat the answer.
+
+        Raises:
+            DestinationError: it cannot be reached, or does not do what a run cannot do without.
+        """
+        if self._found is None:
+            for _ in self.examine():
+                pass
+        answers = self.answers()
+        assert self._found is not None  # noqa: S101 - for the type checker: examined above
+        self._usable(self._found)
+        return answers
+
+    def answers(self) -> dict[str, Any]:
+        """What was found so far, as evidence, whether it is enough for a run or not."""
+        if self._found is None or self._settings is None:
+            raise RuntimeError("nothing was examined yet")
+        return {
+            "storage": self.name, "kind": "s3", "endpoint_url": self._endpoint, "region": self._region,
+            **self._settings.to_json(), **self._found.to_json(),
+        }  # fmt: skip
 
     # --- helpers ------------------------------------------------------------------------------------------------
 
-    def _try(self) -> dict[str, Any]:
-        tried: dict[str, list[dict[str, Any]]] = {}
-        for mode in ("when_supported", "when_required"):
-            steps = tried[mode] = self._child(mode)
-            if all(step["ok"] for step in steps if step["needed"]):
-                os.environ |= dict.fromkeys(_INTEGRITY, mode)
-                return {
-                    "storage": self.name, "kind": "s3", "endpoint_url": self._endpoint, "region": self._region,
-                    "integrity_headers": mode, "steps": steps,
-                    "refused": {other: said for other, said in tried.items() if other != mode},
-                }  # fmt: skip
-            if re.search(_UNREACHED, next(step["seen"] for step in steps if step["needed"] and not step["ok"])):
-                break  # other headers reach it no better
-        failed = next(step for step in steps if step["needed"] and not step["ok"])
-        raise self._refusal(f"{failed['step']}: {failed['seen']}", "")
+    def _ready(self) -> tuple[Client, Settings]:
+        """A client, and how to use it: tried with what shipping needs, where nobody asked for more."""
+        client = self._reached()
+        with self._lock:
+            if self._settings is None:
+                brief = replace(client, timeout_s=_EXAMINED_S)
+                doctor = Doctor(brief, self._path(f"{PROBES}{token_hex(8)}/"), operations=SHIPPING)
+                for _ in doctor:
+                    pass
+                self._found = self._usable(doctor.result())
+                self._settings = Settings.of(self._found, virtual=client.virtual)
+            return client, self._settings
 
-    def _child(self, mode: str) -> list[dict[str, Any]]:
-        """The probe's answers in one mode; the credentials go through a pipe."""
-        task = {**self._options(), "base": self._path(""), "probes": PROBES}
-        environment = {**os.environ, **dict.fromkeys(_INTEGRITY, mode)}
-        try:
-            done = subprocess.run(
-                [sys.executable, "-P", "-m", "reversible.bundle.s3_probe"], input=json.dumps(task), env=environment,
-                capture_output=True, text=True, check=True, timeout=_PROBE_S,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired as error:
-            raise DestinationError(
-                f"{self.name}: the storage did not answer in {_PROBE_S:.0f} s", hint=f"curl -I {self._where}"
-            ) from error
-        except subprocess.CalledProcessError as error:
-            lines = self._scrub(error.stderr.strip()).splitlines()
-            raise DestinationError(f"{self.name}: the probe failed: {lines[-1] if lines else 'no word'}") from None
-        answers: list[dict[str, Any]] = json.loads(done.stdout)
-        return [{**answer, "seen": self._scrub(answer["seen"])} for answer in answers]
-
-    def _options(self) -> dict[str, Any]:
-        """The client's arguments."""
-        access_key, secret_key = self._keys
-        options: dict[str, Any] = {"region": self._region, "allow_delayed_open": True, "connect_timeout": 10.0}
-        if access_key is not None:
-            options |= {"access_key": access_key, "secret_key": secret_key}
-        if self._endpoint is not None:
-            address = urlsplit(self._endpoint)
-            options |= {"scheme": address.scheme, "endpoint_override": address.netloc}
-        return options
-
-    def _filesystem(self) -> Any:
-        self.probe()  # decides the integrity headers, before this process touches S3
+    def _reached(self) -> Client:
+        """A client by the first address at which the bucket answers."""
         with self._lock:
             if self._client is None:
-                from pyarrow import fs
-
-                self._client = fs.S3FileSystem(**self._options())
+                access_key, secret_key = self._keys
+                keys = Keys.found() if access_key is None else Keys(access_key, secret_key or "")
+                client = Client(
+                    endpoint_url=self._endpoint, bucket=self._bucket, region=self._region, keys=keys,
+                    tls=trust.context(self._ca_bundle) if self._endpoint.startswith("https:") else None,
+                )  # fmt: skip
+                self._client = self._addressed(client)
             return self._client
 
+    def _addressed(self, client: Client) -> Client:
+        query = {"list-type": "2", "max-keys": "1", "prefix": self._path("")}
+        first = client.send("GET", query=query)
+        if first.ok:
+            return client
+        if first.status in (301, 307, 308, 400, 404, 405):  # who knows the bucket by its host's name alone
+            other = replace(client, virtual=True)
+            try:
+                if other.send("GET", query=query).ok:
+                    return other
+            except UnreachableError:
+                pass  # no such host: the first answer stands
+        raise self._refusal(first, "")
+
+    def _usable(self, found: Examination) -> Examination:
+        """The examination, if a run can do with it."""
+        if failed := found.failed("transport"):
+            first = failed[0]
+            said = ": ".join(part for part in (first.code, first.seen) if part)
+            raise DestinationError(
+                f"{self.name}: {self._endpoint} cannot carry a bundle: {first.operation} {first.outcome}: {said}",
+                hint="reversible check PLAN tries every operation; take its answers to the provider",
+            )
+        return found
+
     def _read(self, key: str, stop: threading.Event | None) -> Iterator[bytes]:
-        with self._refusals(key), self._filesystem().open_input_stream(self._path(key)) as stream:
-            yield from blocks(stream, stop=stop, size=_READ)
+        """The bytes, in order; a body that breaks off is taken up where it broke, where the server has ranges."""
+        client, settings = self._ready()
+        offset, breaks, etag = 0, 0, ""
+        while True:
+            rest = {"range": f"bytes={offset}-", **({"if-match": etag} if etag else {})} if offset else {}
+            try:
+                with client.open("GET", self._path(key), headers=rest) as (answer, blocks):
+                    if not answer.ok:
+                        body = b"".join(blocks(1 << 16))
+                        raise self._refusal(Answer(status=answer.status, headers=answer.headers, body=body), key)
+                    if offset and answer.status != 206:
+                        raise DestinationError(f"{self.name}: {key}: a part was asked for, the whole came")
+                    etag = answer.headers.get("etag", "")
+                    for block in blocks(1 << 62):
+                        if stop is not None and stop.is_set():
+                            raise Interrupted(
+                                "a transfer was stopped", hint="type the same command again: it goes on from here"
+                            )
+                        offset, breaks = offset + len(block), 0
+                        yield block
+                    return
+            except UnreachableError as error:
+                breaks += 1
+                if breaks > _BREAKS or not settings.ranges:
+                    raise DestinationError(f"{self.name}: {key}: {error.message}", hint=error.hint) from error
 
     def _path(self, key: str) -> str:
-        if key and not bag.is_safe(key):
+        if key and not key.startswith(PROBES) and not bag.is_safe(key):
             raise ValueError(f"not a key of a bundle: {key!r}")
-        return "/".join(part for part in (self._bucket, self._prefix) if part) + f"/{key}"
+        return f"{self._prefix}/{key}" if self._prefix else key
 
-    @property
-    def _where(self) -> str:
-        return self._endpoint or f"https://s3.{self._region}.amazonaws.com"
+    def _require(self, answer: Answer, key: str) -> Answer:
+        if not answer.ok:
+            raise self._refusal(answer, key)
+        return answer
 
-    @contextmanager
-    def _refusals(self, key: str) -> Iterator[None]:
-        """The client's errors in our own words. A disk's errors have an errno, and pass."""
-        try:
-            yield
-        except FileNotFoundError as error:
-            if error.filename is not None:
-                raise
-            raise DestinationError(f"{self.name}: {key or 'the bucket'} is not there") from None
-        except OSError as error:
-            if error.filename is not None or (error.errno and not str(error).startswith("When ")):
-                raise
-            raise self._refusal(str(error), key) from None
-
-    def _refusal(self, said: str, key: str) -> DestinationError:
+    def _refusal(self, answer: Answer, key: str) -> DestinationError:
         """One line and a hint, without credentials."""
         subject = f"{self.name}: {key}: " if key else f"{self.name}: "
+        facts: Mapping[str, str] = {"bucket": self._bucket, "where": self._endpoint, "region": self._region}
+        said = f"{answer.status} {answer.code}"
         for pattern, meaning, hint in _MEANINGS:
             if re.search(pattern, said):
-                facts: Mapping[str, str] = {"bucket": self._bucket, "where": self._where, "region": self._region}
                 return DestinationError(subject + meaning.format(**facts), hint=hint.format(**facts))
-        return DestinationError(subject + (self._scrub(said).splitlines() or ["refused"])[0][:300])
-
-    def _scrub(self, text: str) -> str:
+        message = f"{answer.code}: {answer.message}" if answer.message else said
         for value in self._keys:
-            if value:
-                text = text.replace(value, "***")
-        return text
+            message = message.replace(value, "***") if value else message
+        return DestinationError(f"{subject}{self._endpoint} refused: {message}")
 
 
-_UNREACHED = "NETWORK_CONNECTION|curlCode|NO_SUCH_BUCKET|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH"
-# What the C++ client says -> what it means, and what to type. The first that matches.
+def _domain(region: str) -> str:
+    """READ (AWS, "Regions and partitions"): the domain of each partition."""
+    if region.startswith("eusc-"):
+        return "amazonaws.eu"
+    return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+
+
+# Status and code of an answer -> what it means, and what to type. The first that matches.
 _MEANINGS = (
     (
-        "NO_SUCH_BUCKET|NoSuchBucket", "there is no bucket {bucket} at {where}",
+        "NoSuchBucket", "there is no bucket {bucket} at {where}",
         "aws s3 mb s3://{bucket} --endpoint-url {where} --region {region}",
     ),
+    ("NoSuchKey", "it is not there", "ship the bundle again: what arrived already is not sent twice"),
     (
-        "INVALID_ACCESS_KEY_ID|INVALID_CLIENT_TOKEN_ID|SIGNATURE_DOES_NOT_MATCH|InvalidAccessKeyId|SignatureDoesNotMatch",
+        "InvalidAccessKeyId|InvalidClientTokenId|InvalidToken|ExpiredToken|SignatureDoesNotMatch|401 ",
         "{where} refuses the access key or the secret key",
         "check access_key and secret_key of [destination.storage], and that both variables are exported",
     ),
     (
-        "AuthorizationHeaderMalformed|AUTHORIZATION_HEADER_MALFORMED|PermanentRedirect|HTTP status 301",
+        "RequestTimeTooSkewed", "{where} says that this machine's clock is wrong",
+        "timedatectl set-ntp true, then type the same command again",
+    ),
+    (
+        "AuthorizationHeaderMalformed|PermanentRedirect|TemporaryRedirect|^30[178] |IllegalLocationConstraint",
         "{where} does not take the region {region}", "set region of [destination.storage] to the provider's own name",
     ),
     (
-        "ACCESS_DENIED|AccessDenied|HTTP status 403|Forbidden", "access denied at {where}",
+        "AccessDenied|Forbidden|^403 ", "access denied at {where}",
         "grant s3:ListBucket on {bucket} and s3:GetObject, s3:PutObject, s3:DeleteObject on {bucket}/*",
     ),
-    ("curlCode: 28|REQUEST_TIMEOUT|[Tt]imed? ?out", "{where} does not answer in time", "curl -sSI {where}"),
-    ("NETWORK_CONNECTION|curlCode", "{where} cannot be reached", "curl -sSI {where}"),
     (
-        "MISSING_CONTENT_LENGTH|BAD_DIGEST|XAmzContentSHA256Mismatch",
-        "{where} says that bytes changed on the way", "report it to the provider, then ship again",
+        "SlowDown|ServiceUnavailable|^503 ", "{where} has too much to do",
+        "type the same command again: it goes on from here",
     ),
 )  # fmt: skip

@@ -77,6 +77,7 @@ def open_storage(
     region: str | None = None,
     access_key: str | None = None,
     secret_key: str | None = None,
+    ca_bundle: str | None = None,
 ) -> Storage:
     """The storage behind a directory path or s3://bucket/prefix; nothing is reached yet.
 
@@ -100,7 +101,7 @@ def open_storage(
 
     return S3Storage(
         bucket=bucket, prefix=prefix, region=region, endpoint_url=endpoint_url,
-        access_key=access_key, secret_key=secret_key,
+        access_key=access_key, secret_key=secret_key, ca_bundle=ca_bundle,
     )  # fmt: skip
 
 

@@ -1,7 +1,10 @@
 """Can every system be reached, with every right that an export needs?"""
 
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +13,7 @@ from reversible.cli.terminal import json_option, lang_option, print_json
 if TYPE_CHECKING:
     from reversible.interfaces import Reachability
     from reversible.plan.model import Storage
+    from reversible.storage_doctor import Trial
 
 
 @click.command(
@@ -22,10 +26,14 @@ Examples:
 @json_option
 @lang_option
 def check(plan_file: Path, as_json: bool, lang: str) -> int:
-    """Validate PLAN, reach every source and the destination's storage; say what to type where a right is missing."""
+    """Validate PLAN, reach every source, try each operation of the destination's storage; say what to type.
+
+    The storage is tried below a prefix of its own in the plan's bucket, with bounded requests and bytes, and what was
+    put is removed. It works, refuses, or lies: answers 200 and reads back otherwise. 6 where a run cannot use it.
+    """
     from reversible import plan
-    from reversible.bundle import storage
-    from reversible.errors import ReversibleError
+    from reversible.bundle.s3 import S3Storage
+    from reversible.errors import DestinationError, ReversibleError
     from reversible.interfaces import Reachability
 
     loaded = plan.load(plan_file)
@@ -39,14 +47,17 @@ def check(plan_file: Path, as_json: bool, lang: str) -> int:
             status = error.exit_status
         finally:
             exporter.close()
-    probe = None
+    probe: dict[str, Any] | None = None
+    trials: list[Trial] = []
     if (where := loaded.written.destination.storage) is not None:
         answers.append(("destination", _place(where, loaded.written.destination.country)))
     try:
         target = loaded.open_storage()
-        if target is not None:
-            probe = storage.probe(target)
-            answers.append(("destination", Reachability(subject="storage", ok=True, seen=_summary(probe))))
+        if isinstance(target, S3Storage):
+            trials = list(_watched(target.examine(), lang))
+            probe = target.answers()
+            answers.append(("destination", _storage(trials, probe)))
+            status = status or (0 if answers[-1][1].ok else DestinationError.exit_status)
     except ReversibleError as error:
         answers.append(("destination", Reachability(subject="storage", ok=False, seen=error.message, hint=error.hint)))
         status = status or error.exit_status
@@ -61,6 +72,7 @@ def check(plan_file: Path, as_json: bool, lang: str) -> int:
         click.echo(f"{right if answer.ok else wrong} {name:<14} {answer.subject}: {answer.seen}")
         if answer.hint and not answer.ok:
             click.echo(f"       {'':<14} try: {answer.hint}")
+    _tell(trials, lang)
     return status
 
 
@@ -90,5 +102,39 @@ def _place(storage: "Storage", country: str | None) -> "Reachability":
     return Reachability(subject="address", ok=True, seen=seen)
 
 
-def _summary(probe: dict[str, object]) -> str:
-    return ", ".join(f"{key}: {value}" for key, value in probe.items() if isinstance(value, bool | str | int))
+def _storage(trials: "Sequence[Trial]", probe: dict[str, Any]) -> "Reachability":
+    """Whether the storage can be used, in one line: whatever a run or the data's owner cannot do without works."""
+    from reversible.interfaces import Reachability
+
+    missing = [one for one in trials if one.need and str(one.outcome) != "works"]
+    counts = Counter(str(one.outcome) for one in trials)
+    seen = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+    settings = f"bucket in the {probe['addressing']}, uploads carry {probe['checksum']}, {probe['parts']} parts"
+    if not missing:
+        return Reachability(subject="storage", ok=True, seen=f"{seen}; {settings}")
+    first = "; ".join(f"{one.operation} {one.outcome}: {one.code or one.seen}" for one in missing[:3])
+    hint = "take the answers below to the provider, or choose another storage"
+    return Reachability(subject="storage", ok=False, seen=f"{seen}; cannot do without: {first}", hint=hint)
+
+
+def _watched(trials: "Iterator[Trial]", lang: str) -> "Iterator[Trial]":
+    """On a terminal, one line on stderr that says what is tried."""
+    from reversible.storage_doctor import OPERATIONS, words
+
+    drawn = sys.stderr.isatty()
+    for count, one in enumerate(trials, 1):
+        if drawn:
+            click.echo(f"\r\033[K{count}/{len(OPERATIONS) + 1}  {words.line(one, lang)}"[:100], nl=False, err=True)
+        yield one
+    if drawn:
+        click.echo("\r\033[K", nl=False, err=True)
+
+
+def _tell(trials: "Sequence[Trial]", lang: str) -> None:
+    """Each operation on a line: first what does not work."""
+    from reversible.storage_doctor import words
+
+    for outcome in ("lies", "refused", "not tried", "works"):
+        for one in trials:
+            if str(one.outcome) == outcome:
+                click.echo(f"       {words.line(one, lang)}")

@@ -1,8 +1,10 @@
 """What does our code do when the server in front of it lies, breaks off, refuses, or changes bytes on the way?
 
-A real HTTP proxy on loopback, in front of a real server. Signatures stay valid: the Host header passes unchanged.
+A real HTTP proxy on loopback, in front of a real server. Signatures stay valid: the Host header passes unchanged, and
+a request that a lie changes is signed again (`lies.py`): so a real server can be made to do other than it was told.
 """
 
+import hashlib
 import http.client
 import socket
 import struct
@@ -10,12 +12,47 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-Kind = Literal["flip-request", "flip-answer", "truncate", "refuse", "old-server", "silence"]
+from reversible.s3 import Keys, signing
+
+Kind = Literal["flip-request", "flip-answer", "truncate", "refuse", "old-server", "silence", "lie"]
 _HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-connection"}
+
+
+@dataclass
+class Request:
+    """A request as a lie sees it; header names are in lower case, `path` and `query` are decoded."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Reply:
+    """An answer as a lie sees it; header names are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Lie:
+    """What a server does instead: before it acts, and when it answers. Keeps what it needs to stick to the lie."""
+
+    def before(self, request: Request) -> Request | Reply | None:
+        """Another request for the server, an answer without it, or None: as it is."""
+        return None
+
+    def after(self, request: Request, reply: Reply) -> Reply:
+        """The answer to the request as the client sent it."""
+        return reply
 
 
 @dataclass
@@ -24,21 +61,27 @@ class Fault:
 
     flip-request, flip-answer: change one bit in the middle of the body. truncate: half the answer, then a reset.
     refuse: 403 AccessDenied. old-server: 411 to any request that carries a checksum of the newer kind.
-    silence: never answer.
+    silence: never answer. lie: what `lie` says.
     """
 
     kind: Kind
     method: str = ""  # "" for any
     path: str = ""  # part of the path and query, as sent
     times: int = 1 << 30
+    lie: Lie | None = None
     done: int = field(default=0, init=False)  # how often it was inflicted
 
 
 class FaultyProxy:
-    """Stands before `target` (http://host:port) from `with` to the end of the block; set `fault` at any time."""
+    """Stands before `target` (http://host:port) from `with` to the end of the block; set `fault` at any time.
 
-    def __init__(self, target: str, fault: Fault | None = None) -> None:
+    Args:
+        sign: Keys and region, for lies that change a request.
+    """
+
+    def __init__(self, target: str, fault: Fault | None = None, *, sign: tuple[Keys, str] | None = None) -> None:
         self.target = urlsplit(target).netloc
+        self.sign = sign
         self.fault = fault
         self.requests: list[str] = []  # "GET /bucket/key"
         self.lock = threading.Lock()
@@ -94,6 +137,10 @@ class _Handler(BaseHTTPRequestHandler):
             status, code = (403, "AccessDenied") if kind == "refuse" else (411, "MissingContentLength")
             self._answer(status, {"Content-Type": "application/xml"}, f"<Error><Code>{code}</Code></Error>".encode())
             return
+        if kind == "lie" and fault is not None and fault.lie is not None:
+            reply = self._lie(fault.lie, body)
+            self._answer(reply.status, reply.headers, reply.body)
+            return
         status, headers, answer = self._forward(_flipped(body) if kind == "flip-request" else body)
         if kind == "flip-answer" and status < 300:
             answer = _flipped(answer)
@@ -117,10 +164,43 @@ class _Handler(BaseHTTPRequestHandler):
         while self.rfile.readline().strip():
             pass
 
-    def _forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def _lie(self, lie: Lie, body: bytes) -> Reply:
+        """The real server's answer to what the lie makes of the request, and what the lie makes of that."""
+        address = urlsplit(self.path)
+        request = Request(
+            self.command, unquote(address.path), dict(parse_qsl(address.query, keep_blank_values=True)),
+            {name.lower(): value for name, value in self.headers.items()}, body,
+        )  # fmt: skip
+        changed = lie.before(request)
+        if isinstance(changed, Reply):
+            return changed
+        if changed is None:
+            status, headers, content = self._forward(body)
+        else:
+            status, headers, content = self._forward(changed.body, self._signed(changed))
+        return lie.after(request, Reply(status, {name.lower(): value for name, value in headers.items()}, content))
+
+    def _signed(self, request: Request) -> tuple[str, dict[str, str]]:
+        """The changed request's target and headers, as if its client had sent them."""
+        assert self.owner.sign is not None  # noqa: S101 - such lies need it
+        keys, region = self.owner.sign
+        dropped = {"authorization", "host", "x-amz-date", "x-amz-content-sha256", "content-length", "expect", *_HOP}
+        headers = {name: value for name, value in request.headers.items() if name not in dropped}
+        host = self.headers["Host"]
+        headers |= signing.signed(
+            method=request.method, host=host, path=request.path, query=request.query, headers=headers,
+            payload=hashlib.sha256(request.body).hexdigest(), keys=keys, region=region, at=datetime.now(UTC),
+        )  # fmt: skip
+        query = signing.encoded_query(request.query)
+        return signing.encoded_path(request.path) + (f"?{query}" if query else ""), {**headers, "host": host}
+
+    def _forward(
+        self, body: bytes, instead: tuple[str, dict[str, str]] | None = None
+    ) -> tuple[int, dict[str, str], bytes]:  # fmt: skip
+        target, sent = instead or (self.path, dict(self.headers.items()))
         connection = http.client.HTTPConnection(self.owner.target, timeout=60)
-        connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-        for name, value in self.headers.items():
+        connection.putrequest(self.command, target, skip_host=True, skip_accept_encoding=True)
+        for name, value in sent.items():
             if name.lower() not in {*_HOP, "expect", "content-length"}:
                 connection.putheader(name, value)
         if body or self.command in ("PUT", "POST"):
