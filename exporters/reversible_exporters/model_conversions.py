@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from reversible.errors import SourceError
-from reversible_exporters import conversion, model_archive
+from reversible.golden import Column
+from reversible_exporters import conversion, model_archive, original_answers
 
 TOGETHER = 2  # fetched and converted at once, each in a process of some 600 MB
 AHEAD = 2 * TOGETHER  # at work or waiting on disk for their turn
 
 _MODEL = re.compile(
-    r"model\.onnx(\.data)?|processing/[A-Za-z0-9][A-Za-z0-9._-]{0,99}|golden/(parameters\.(json|npz)|trees\.npz)"
+    r"model\.onnx(\.data)?|processing/[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+    r"|golden/(parameters\.(json|npz)|(trees|original)\.npz)"
 )
 
 
@@ -73,10 +75,15 @@ class ModelConversions:
 
     Args:
         download: Writes the archive behind a URL to a path, until the event is set; returns what the answer said of it.
+        asked: What the endpoint of a name will be asked: the original answers it too, where it can. None: nothing.
     """
 
-    def __init__(self, download: Callable[[str, Path, threading.Event], Mapping[str, Any]]) -> None:
-        self._download = download
+    def __init__(
+        self,
+        download: Callable[[str, Path, threading.Event], Mapping[str, Any]],
+        asked: Callable[[str], Sequence[Column]] | None = None,
+    ) -> None:
+        self._download, self._asked = download, asked
         self._waiting: dict[str, str] = {}
         self._begun: dict[str, Future[ConvertedModel]] = {}
         self._stop = threading.Event()
@@ -132,13 +139,13 @@ class ModelConversions:
             self._batches = ThreadPoolExecutor(1, thread_name_prefix="reversible-models")
         batch = {name: Future[ConvertedModel]() for name in urls}
         self._begun |= batch
-        self._batches.submit(self._convert, [(urls[name], future) for name, future in batch.items()])
+        self._batches.submit(self._convert, [(name, urls[name], future) for name, future in batch.items()])
 
-    def _convert(self, batch: Sequence[tuple[str, Future[ConvertedModel]]]) -> None:
+    def _convert(self, batch: Sequence[tuple[str, str, Future[ConvertedModel]]]) -> None:
         """Fetch and convert what is still asked for of a batch, and settle its futures."""
-        wanted = [(url, future) for url, future in batch if future.set_running_or_notify_cancel()]
+        wanted = [one for one in batch if one[2].set_running_or_notify_cancel()]
         with ThreadPoolExecutor(TOGETHER) as threads:
-            fetched = [(threads.submit(self._fetch, url), future) for url, future in wanted]
+            fetched = [(threads.submit(self._fetch, name, url), future) for name, url, future in wanted]
             by_converter: dict[str, list[tuple[_Fetched, Future[ConvertedModel]]]] = {}
             for one, future in fetched:
                 if (error := one.exception()) is not None:
@@ -148,9 +155,11 @@ class ModelConversions:
             for converter, models in by_converter.items():
                 threads.submit(self._convert_together, converter, models)
 
-    def _fetch(self, url: str) -> _Fetched:
+    def _fetch(self, name: str, url: str) -> _Fetched:
         folder = Path(tempfile.mkdtemp(prefix="reversible-model-"))
         try:
+            if self._asked is not None:
+                original_answers.lay(folder, self._asked(name))
             archive = folder / "model.tar.gz"
             head = self._download(url, archive, self._stop)
             with archive.open("rb") as file:

@@ -6,7 +6,7 @@ What they do not know is asked of skl2onnx, step by step, and every result is he
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from reversible.errors import MissingSDKError, SourceError
 from reversible.processing import terms
 from reversible_exporters import (
     onnx_file,
+    original_answers,
     sklearn_estimators,
     sklearn_parameters,
     sklearn_signature,
@@ -24,6 +25,7 @@ from reversible_exporters import (
     tabular_model_record,
 )
 from reversible_exporters import tabular_model_check as check
+from reversible_exporters.probes import Feeds
 from reversible_exporters.sklearn_estimators import PROBABILITIES, VALUES, Answer
 from reversible_exporters.tabular_model_graph import FLOAT, TEXT, Array, Graph
 from reversible_exporters.tabular_model_table import MISSING, Table
@@ -64,6 +66,10 @@ class SklearnConverter:
             port = _Port(model, source.name)
             answer = port.write(target)
             checked = port.held_against(target, answer)
+            exact = port.exact(answer)
+            asked = exact is not None and original_answers.put(
+                target, f"scikit-learn {here}", exact=exact, evaluations={}
+            )
             parameters = tabular_model_record.put(target, port.graph, sklearn_parameters.fitted(model))
         classes = port.classes if answer.kind != VALUES else []
         return {
@@ -77,6 +83,7 @@ class SklearnConverter:
             "pickled_members": [source.name],
             **onnx_file.describe(target),
             "parameters": parameters,
+            "answered_golden_inputs": asked,
             "self_check": checked,
         }
 
@@ -214,6 +221,22 @@ class _Port:
             return made
 
         return original
+
+    def exact(self, answer: Answer) -> Callable[[Feeds], list[Array]] | None:
+        """The original in float64, given what its graph takes; None where words come in.
+
+        Given float32 it may compute in float32, where a scaler moves numbers across the thresholds behind it: that is
+        not the noise that a float64 graph may have.
+        """
+        if self.apart or self.graph.processing:
+            return None
+        original = self._original(answer)
+
+        def ask(feeds: Feeds) -> list[Array]:
+            rows = feeds["input"].astype(np.float64)
+            return [np.asarray(original([rows[:, one] for one in range(rows.shape[1])]), dtype=np.float64)]
+
+        return ask
 
     def _given(self, columns: check.Columns) -> Any:
         """The input as the original takes it: a list of texts, a matrix, or a data frame."""

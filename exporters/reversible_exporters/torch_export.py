@@ -22,7 +22,7 @@ from reversible.equivalence import parameters_record
 from reversible.equivalence.parameters import Fate
 from reversible.equivalence.tensors import constants
 from reversible.errors import SourceError
-from reversible_exporters import onnx_file, onnx_names, self_check
+from reversible_exporters import onnx_file, onnx_names, original_answers, self_check
 from reversible_exporters.probes import Array, Feeds, Inputs
 from reversible_exporters.torch_precision import Evaluations
 
@@ -135,6 +135,12 @@ def first_that_holds(
                 **onnx_file.describe(target),
                 "self_check": checked,
                 "parameters": _account(original, target),
+                "answered_golden_inputs": original_answers.put(
+                    target,
+                    f"torch {torch.__version__}",
+                    exact=original.exact,
+                    evaluations={"as it is": original.answer, "other kernels": original.otherwise},
+                ),
             }
         for left in (target, target.with_name(f"{target.name}.data")):
             left.unlink(missing_ok=True)

@@ -96,7 +96,7 @@ def _values(path: Path) -> dict[str, NDArray[Any]]:
         return {}
     if path.stat().st_size > _LIMIT:
         raise BundleError(f"{NPZ} is larger than {_LIMIT} bytes")
-    with np.load(path, allow_pickle=False) as archive:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         names: Sequence[str] = [str(one) for one in archive["names"]]
         return {name: archive[f"p{at}"] for at, name in enumerate(names)}
 

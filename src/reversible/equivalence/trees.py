@@ -76,7 +76,7 @@ def read(folder: Path) -> list[Ensemble] | None:
     try:
         if path.stat().st_size > _LIMIT:
             raise BundleError(f"{NPZ} is larger than {_LIMIT} bytes")
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             names, strict = archive["names"].tolist(), archive["strict"].tolist()
             return [
                 Ensemble(
