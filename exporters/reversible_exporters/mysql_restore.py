@@ -17,7 +17,7 @@ from reversible_exporters.mysql_catalog import Table
 from reversible_exporters.mysql_restore_script import Statement, statements
 from reversible_exporters.mysql_session import Session, address, driver, one_line, quote, writable
 from reversible_exporters.mysql_totals import totals
-from reversible_exporters.restored_values import RestoredValues
+from reversible_exporters.restored_values import NotEmptyError, RestoredValues, complete
 
 if TYPE_CHECKING:
     from reversible.bundle.reader import Bundle
@@ -63,7 +63,14 @@ class MySQLRestorer:
             raise DestinationError(error.message, hint=error.hint) from error
         target = _Target(connection, self._address.where, bundle.digest)
         try:
-            target.begin(allow_non_empty=self.allow_non_empty)
+            try:
+                target.begin(allow_non_empty=self.allow_non_empty)
+            except NotEmptyError:
+                found = list(complete(self._address.where, list(self._prove(bundle, tables, exactly=True))))
+                if not found:
+                    raise
+                yield from found
+                return
             script = list(statements((bundle.folder(database) / "schema.sql").read_text(encoding="utf-8")))
             whole = True
             for one in self._steps(target, bundle, script, tables):
@@ -94,12 +101,15 @@ class MySQLRestorer:
             if one.kind == "set" or one.is_late == late:
                 yield from target.apply(f"schema:{place}", one if self.owners else one.without_definer())
 
-    def _prove(self, bundle: "Bundle", tables: Sequence[Asset]) -> Iterator[Restored]:
+    def _prove(self, bundle: "Bundle", tables: Sequence[Asset], *, exactly: bool = False) -> Iterator[Restored]:
+        """Compare each table; nothing when it shall be exactly these and is not."""
         session = Session.open(
             self._address, self._password, connect_timeout_s=_CONNECT_TIMEOUT_S, statement_timeout_s=0.0
         )
         try:
             here = {table.relation: table for table in mysql_catalog.tables(session)}
+            if exactly and set(here) != {bundle.document(one, "table.json")["relation"] for one in tables}:
+                return
             for asset in tables:
                 try:
                     table = here.get(bundle.document(asset, "table.json")["relation"])
@@ -132,7 +142,7 @@ class _Target:
             self._done = {step for _, step in steps}
             self._resumed = True
         elif names and not allow_non_empty:
-            raise UsageError(
+            raise NotEmptyError(
                 f"{self._where} is not empty: {sorted(names)[0]} is there",
                 hint="CREATE DATABASE copy, or --allow-non-empty",
             )

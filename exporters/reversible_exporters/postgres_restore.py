@@ -25,6 +25,7 @@ from reversible_exporters.postgres_restore_objects import OBJECTS, PAGES
 from reversible_exporters.postgres_restore_script import Statement
 from reversible_exporters.postgres_restore_target import Target
 from reversible_exporters.postgres_session import driver, one_line, parameters
+from reversible_exporters.restored_values import NotEmptyError, complete
 
 if TYPE_CHECKING:
     from reversible.bundle.reader import Bundle
@@ -67,15 +68,24 @@ class PostgresRestorer:
             UsageError: the target is not empty.
         """
         target = Target.open(self.url, bundle.digest)
+        owners = bundle.document(database, "database.json")["large_object_owners"] if self.owners else None
         try:
             with target.answering():
-                if target.begin(allow_non_empty=self.allow_non_empty):
+                try:
+                    resumed = target.begin(allow_non_empty=self.allow_non_empty)
+                except NotEmptyError:
+                    steps = list(postgres_restore_proof.of_all(self.url, bundle, tables, owners))
+                    found = list(complete(target.where, steps))
+                    if not found:
+                        raise
+                    yield from found
+                    return
+                if resumed:
                     yield Restored(step="resume", subject=target.where, seen="an interrupted restore is taken up")
                 whole = True
                 for one in self._steps(target, bundle, database, tables):
                     whole = whole and one.ok is True
                     yield one
-                owners = bundle.document(database, "database.json")["large_object_owners"] if self.owners else None
                 yield from postgres_restore_proof.prove(self.url, bundle, tables, owners)
                 if whole:
                     target.end()

@@ -50,6 +50,17 @@ def prove(url: str, bundle: "Bundle", tables: Sequence[Asset], owners: Mapping[s
         session.close()
 
 
+def of_all(url: str, bundle: "Bundle", tables: Sequence[Asset], owners: Mapping[str, str] | None) -> Iterator[Restored]:
+    """The same where the target has exactly these tables; else nothing, and no row is read."""
+    session = Session.open(url, None, connect_timeout_s=_CONNECT_TIMEOUT_S, statement_timeout_s=0.0)
+    try:
+        here = {table.name for table in postgres_catalog.tables(session)}
+    finally:
+        session.close()
+    if here == {asset.name for asset in tables}:
+        yield from prove(url, bundle, tables, owners)
+
+
 def _table(
     session: Session, witness: Witness, asset: Asset, here: Mapping[str, Table], owners: Mapping[str, str]
 ) -> Iterator[Restored]:

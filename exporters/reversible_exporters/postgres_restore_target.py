@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from reversible.errors import DestinationError, UsageError
+from reversible.errors import DestinationError
 from reversible.interfaces import Restored
 from reversible_exporters import postgres_catalog
 from reversible_exporters.postgres_session import address, driver, one_line
+from reversible_exporters.restored_values import NotEmptyError
 
 if TYPE_CHECKING:
     import psycopg
@@ -111,7 +112,7 @@ class Target:
         """Take an interrupted restore of this bundle up, or begin one; return whether it was taken up.
 
         Raises:
-            UsageError: the database is not empty.
+            NotEmptyError: the database is not empty.
         """
         if self.rows("SELECT FROM pg_namespace WHERE nspname = %s", (self.journal,)):
             self._done = {step for (step,) in self.rows(f"SELECT step FROM {self.journal}.step")}  # noqa: S608
@@ -119,7 +120,7 @@ class Target:
         occupied = [name for (name,) in self.rows(_OCCUPIED, (self.journal,))]
         if occupied and not allow_non_empty:
             more = ", and more" if len(occupied) > 3 else ""
-            raise UsageError(
+            raise NotEmptyError(
                 f"{self.where} is not empty: {', '.join(occupied[:3])}{more}",
                 hint="restore into a new database (createdb NAME), or say --allow-non-empty",
             )

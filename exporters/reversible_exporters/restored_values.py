@@ -1,13 +1,18 @@
 """Are the values of a restored table those that the witness saw: all of them, or the rows of its sample?"""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from reversible import fingerprint
 from reversible.assets import Asset
-from reversible.errors import BundleError
+from reversible.errors import BundleError, UsageError
 from reversible.fingerprint import Cells, TableFingerprint
 from reversible.fingerprint.sample import Matching, Sample
 from reversible.interfaces import Restored, Witness
+
+
+class NotEmptyError(UsageError):
+    """The target of a restore holds something."""
+
 
 _NAMED = 3  # columns that one line names
 
@@ -75,3 +80,15 @@ def _of_sample(asset: Asset, looked: Matching) -> Restored:
         return Restored(step="values", subject=asset.name, ok=False, rows=looked.rows, seen=seen)
     seen += ", all here; the other rows were never compared"
     return Restored(step="values", subject=asset.name, ok=None, rows=looked.rows, seen=seen)
+
+
+def complete(where: str, steps: Sequence[Restored]) -> Iterator[Restored]:
+    """What to say of a target that is not empty: nothing, unless all comparisons say that the bundle is restored there.
+
+    So does one whose restore was interrupted after its last step, or that the same command was typed for again.
+    """
+    totals = [one.ok for one in steps if one.step == "totals"]
+    if totals and all(totals) and not any(one.ok is False for one in steps):
+        seen = "it holds this bundle already: nothing was put back, all was compared"
+        yield Restored(step="resume", subject=where, seen=seen)
+        yield from (one for one in steps if one.step in ("totals", "values"))

@@ -19,6 +19,7 @@ from reversible.assets import Asset, Kind
 from reversible.bundle.reader import Bundle
 from reversible.errors import BundleError, DestinationError, UsageError
 from reversible.fingerprint import Cells, Plan, TableFingerprint
+from reversible_exporters.restored_values import NotEmptyError
 from reversible_exporters.sqlite_session import CODECS, Undecodable, decoded, quoted
 from reversible_exporters.sqlite_values import CLASSES, Column, in_codec, raw, typed, unspelled
 
@@ -40,12 +41,12 @@ def restore(bundle: Bundle, database: Asset, target: Path, tables: Sequence[Asse
     Only `tables` get their rows; all of the database's when it is None.
 
     Raises:
-        UsageError: something stands there already.
+        NotEmptyError: something stands there already.
         BundleError: the bundle does not hold the database whole.
         DestinationError: SQLite refused, or gave a value back otherwise than the bundle has it.
     """
     if target.exists():
-        raise UsageError(f"{target} exists already", hint="choose another path, or move it away")
+        raise NotEmptyError(f"{target} exists already", hint="choose another path, or move it away")
     described = bundle.document(database, "database.json")
     if described.get("source_type") != "sqlite":
         raise UsageError(f"{database.name} was not an SQLite database: {described.get('source_type')}")

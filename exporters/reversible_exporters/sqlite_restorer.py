@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reversible.assets import Asset
-from reversible.errors import BundleError, DestinationError, UsageError
+from reversible.errors import BundleError, DestinationError, SourceError, UsageError
 from reversible.interfaces import Restored
 from reversible_exporters import sqlite_catalog, sqlite_restore, sqlite_witness
-from reversible_exporters.restored_values import RestoredValues
+from reversible_exporters.restored_values import NotEmptyError, RestoredValues, complete
 from reversible_exporters.sqlite_catalog import Table
 from reversible_exporters.sqlite_session import Session, reading
 
@@ -53,12 +53,31 @@ class SQLiteRestorer:
             BundleError: the bundle lacks what it should hold.
             DestinationError: SQLite refused, or gave a value back otherwise.
         """
-        done = sqlite_restore.restore(bundle, database, self.path, tables)
+        try:
+            done = sqlite_restore.restore(bundle, database, self.path, tables)
+        except NotEmptyError:
+            found = list(complete(str(self.path), list(self._prove(bundle, tables, exactly=True))))
+            if not found:
+                raise
+            yield from found
+            return
         yield Restored(step="schema", subject=database.name)
         for limit in done.limitations:
             yield Restored(step="note", subject=database.name, seen=limit)
-        with closing(Session.open(self.path, busy_timeout_s=10)) as session, reading(self.path.name):
-            there = {table.name: table for table in sqlite_catalog.tables(session)}
+        yield from self._prove(bundle, tables)
+
+    def _prove(self, bundle: "Bundle", tables: Sequence[Asset], *, exactly: bool = False) -> Iterator[Restored]:
+        """Compare each table; nothing when it shall be exactly these and is not, or when there is no database."""
+        try:
+            session = Session.open(self.path, busy_timeout_s=10)
+        except SourceError:
+            if not exactly:
+                raise
+            return
+        with closing(session), reading(self.path.name):
+            there = {table.name: table for table in sqlite_catalog.tables(session) if table.kind != "virtual"}
+            if exactly and set(there) != {asset.name for asset in tables}:
+                return
             for asset in tables:
                 yield from _proved(session, there[asset.name], asset, bundle)
 

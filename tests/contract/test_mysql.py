@@ -296,6 +296,29 @@ def test_a_restore_refuses_a_database_that_holds_something(server: MariaDBServer
         list(MySQLRestorer(server.url).restore(bundle, database, []))
 
 
+def test_a_complete_restore_is_compared_again_and_never_called_incomplete(
+    server: MariaDBServer, database: str, tmp_path: Path
+) -> None:
+    """As after a kill between its last step and its end."""
+    run(server, "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1), (2)", database=database)
+    bundle, _ = export(exporter(server, database), tmp_path / "b")
+    base, table = sorted(bundle.assets, key=lambda one: one.kind)
+    copy = f"{database[:50]} complet"
+    run(server, f"CREATE DATABASE {quote(copy)} CHARACTER SET utf8mb4")
+    try:
+        restorer = MySQLRestorer(server.url_of("root", copy))
+        first, second = (list(restorer.restore(bundle, base, [table])) for _ in range(2))
+        run(server, "UPDATE t SET id = 3 WHERE id = 2", database=copy)
+        with pytest.raises(UsageError, match="is not empty"):
+            list(restorer.restore(bundle, base, [table]))
+    finally:
+        run(server, f"DROP DATABASE {quote(copy)}")
+
+    assert [one for one in [*first, *second] if one.ok is not True] == []
+    assert [one.step for one in second] == ["resume", "totals", "values"]
+    assert "holds this bundle already" in second[0].seen
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

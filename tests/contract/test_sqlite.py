@@ -5,6 +5,7 @@ import math
 import shutil
 import sqlite3
 import threading
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -525,7 +526,23 @@ def test_the_command_restores_and_compares_with_the_witness(
 
     assert status == 0, document
     assert everything(target) == everything(database)
-    assert _status(["restore", str(faithful.root), "--to", f"sqlite://{target}"]) == 2
+    assert _status(["restore", str(faithful.root), "--to", f"sqlite://{target}"]) == 0  # nothing is put back
+
+
+def test_a_complete_restore_is_compared_again_and_never_called_incomplete(faithful: Bundle, tmp_path: Path) -> None:
+    """As after a kill between its last step and its end."""
+    bundle, base = faithful, asset_of(faithful, "shop.db")
+    tables = [one for one in bundle.assets if one.kind is Kind.TABLE]
+    restorer = SQLiteRestorer(f"sqlite://{tmp_path}/x.db")
+    first, second = (list(restorer.restore(bundle, base, tables)) for _ in range(2))
+    with closing(sqlite3.connect(tmp_path / "x.db")) as connection, connection:
+        connection.execute("DELETE FROM lonely")
+    with pytest.raises(UsageError, match="exists already"):
+        list(restorer.restore(bundle, base, tables))
+
+    assert [one for one in [*first, *second] if one.ok is False] == []
+    assert {one.step for one in second} == {"resume", "totals", "values"}
+    assert "holds this bundle already" in second[0].seen
 
 
 def test_a_restored_table_that_is_not_the_witnesss_is_said(copy: Bundle, tmp_path: Path) -> None:

@@ -283,6 +283,33 @@ def test_a_database_that_holds_something_is_refused(shop: Bundle, target: Databa
     assert target.rows("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace") == [(1,)]
 
 
+KILLED_AT_THE_END = """
+import os, signal, sys
+from reversible.cli.main import main
+from reversible_exporters.postgres_restore_target import Target
+
+end = Target.end
+Target.end = lambda self: (end(self), os.kill(os.getpid(), signal.SIGKILL))
+sys.argv = ["reversible", *sys.argv[1:]]
+main()
+"""
+
+
+def test_a_restore_killed_after_its_last_step_says_that_it_is_complete(shop: Bundle, target: Database) -> None:
+    arguments = command(shop, target)[3:]
+    environment = {**os.environ, "PGPASSWORD": target.server.password}
+    killed = subprocess.run([sys.executable, "-c", KILLED_AT_THE_END, *arguments], env=environment, check=False)
+    again = run(shop, target)
+    target.run("UPDATE s.client SET name = name || '!' WHERE id = (SELECT min(id) FROM s.client)")
+    changed = run(shop, target)
+
+    assert killed.returncode == -signal.SIGKILL
+    assert again.returncode == 0, again.stderr
+    assert "it holds this bundle already: nothing was put back, all was compared" in again.stdout
+    assert changed.returncode == 2
+    assert "is not empty" in changed.stderr
+
+
 @pytest.mark.slow
 def test_a_table_that_holds_rows_is_left_alone_and_said(shop: Bundle, target: Database) -> None:
     target.run("CREATE SCHEMA s; CREATE TABLE s.client (id integer PRIMARY KEY, name text NOT NULL)")
