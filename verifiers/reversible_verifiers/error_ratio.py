@@ -6,7 +6,7 @@ docs/equivalence.md is the definition.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from reversible.equivalence.ratio import Ratios
 from reversible.equivalence.reference import Reference
 from reversible.errors import BundleError, EvaluatorError
 from reversible.golden import floor_name, inputs_sha256
+from reversible_verifiers import readings
 from reversible_verifiers.golden_answers import Golden, Numbers
 
 RECHECKED = 4  # rows of a stored reference whose floor is measured again here: those with the widest
@@ -130,7 +131,15 @@ def measure(
         source=found.source if found is not None else "refused" if refused else "none",
         rows=ratios.decided if ratios is not None else 0,
         coverage=_coverage(first, found, ratios),
-        place=_place(folder, golden, refused=refused) if off else "",
+        place=_place(
+            folder,
+            golden,
+            refused=refused,
+            misnamed=seen.unexplained > 0,
+            away=lambda: _otherwise(path, golden, found, ratios),
+        )
+        if off
+        else "",
         worst=_worst(found, ratios) if off else (),
         near=near,
         judged=~np.isnan(everywhere),
@@ -222,15 +231,20 @@ def _unexplained(golden: Golden, rerun: Answers, rule: str, agrees: NDArray[np.b
     return int((~agrees & (decisions.margins(table, rule) > 2 * off)).sum())
 
 
-def _place(folder: Path, golden: Golden, *, refused: bool) -> str:
-    """The first thing that is other than when the model left: what is made of the raw input, or an operator."""
+def _place(folder: Path, golden: Golden, *, refused: bool, misnamed: bool, away: Callable[[], str]) -> str:
+    """The first thing that is other than when the model left: what is made of the raw input, or an operator.
+
+    `away` looks for what was other before then.
+    """
     if golden.moved:
         return golden.moved
+    if misnamed:
+        return "the numbers agree: the classes have other names here, or another order"
     if refused:
         return "the file refuses inputs: no operator is looked for"
     path = folder / "golden/trace.json"
     if not path.exists():
-        return "no trace was kept when the model left: no operator can be named"
+        return away() or "no trace was kept when the model left: no operator can be named"
     try:
         document = json.loads(path.read_bytes())
     except ValueError as error:
@@ -242,8 +256,16 @@ def _place(folder: Path, golden: Golden, *, refused: bool) -> str:
     except EvaluatorError as error:
         return f"no operator can be named: {error.message}"
     if found is None:
-        return "the file computes what it computed when it left: the difference was there before"
+        return away() or "the file computes what it computed when it left: the difference was there before"
     return f"first off at {found.place} ({found.error:.3g})"
+
+
+def _otherwise(path: Path, golden: Golden, found: Reference | None, ratios: Ratios | None) -> str:
+    """How the endpoint read its raw input, where it was another way."""
+    if found is None or ratios is None or len(ratios.values) != found.count:
+        return ""
+    off = np.flatnonzero(ratios.values > ratio.LARGEST)
+    return readings.explain(path, golden, found.rows[off], found.floor[off])
 
 
 def _everywhere(count: int, found: Reference | None, ratios: Ratios | None) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ A request holds texts, images or plain rows; a graph takes numbers. What lies be
 tokenizer, a vectoriser's rules, how an image becomes a tensor. Here it is done again, with nothing of the vendor's.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ class Processing:
         folder: The model's `processing/`; it need not be there.
         inputs: What the graph takes.
         given: What a request holds.
+        changed: Other rules in the place of a file's, by its name.
 
     Attributes:
         steps: For each input of the graph, in words, where it comes from.
@@ -37,7 +39,15 @@ class Processing:
         MissingSDKError: a package that reads them is not installed; the message names the extra.
     """
 
-    def __init__(self, folder: Path, inputs: Sequence[Field], given: Sequence[Field]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        inputs: Sequence[Field],
+        given: Sequence[Field],
+        *,
+        changed: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        self._changed = changed or {}
         self._inputs = {one.name: one for one in inputs}
         self._makers: dict[str, Callable[[Arrays], NDArray[Any]]] = {}
         self.steps: dict[str, str] = {}
@@ -75,6 +85,19 @@ class Processing:
             made[name] = _as_taken(value, one)
         return made
 
+    @staticmethod
+    def document(path: Path) -> dict[str, Any]:
+        """A file of rules.
+
+        Raises:
+            BundleError: it cannot be read.
+        """
+        try:
+            document = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise BundleError(f"processing/{path.name} cannot be read: {error}") from error
+        return document if isinstance(document, dict) else {}
+
     @property
     def alone(self) -> bool:
         """Whether what one row becomes depends on the others of its batch: texts are filled to the longest."""
@@ -97,7 +120,8 @@ class Processing:
 
     def _by_terms(self, folder: Path, given: Sequence[Field]) -> None:
         texts = [one.name for one in given if one.is_text]
-        for path, rules in terms.rules_in(folder):
+        for path, kept in terms.rules_in(folder):
+            rules = self._changed.get(path.name, kept)
             name = str(rules.get("input"))
             if name not in self._inputs:
                 continue
@@ -110,7 +134,7 @@ class Processing:
         texts = [one.name for one in given if one.is_text]
         wanted = [name for name in _TOKENS if name in self._inputs and name not in self.steps]
         if wanted and len(texts) == 1 and (folder / "tokenizer.json").is_file():
-            self._tokens = (Tokenizer(folder), texts[0])
+            self._tokens = (Tokenizer(folder, rules=self._changed.get("tokenizer.json")), texts[0])
             self.steps |= dict.fromkeys(wanted, f"tokenizer.json: the tokens of {texts[0]}")
 
     def _by_images(self, folder: Path, given: Sequence[Field]) -> None:

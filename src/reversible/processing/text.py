@@ -5,7 +5,7 @@ A model of Hugging Face's travels with its `tokenizer.json`: rules and vocabular
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,22 @@ class Tokenizer:
     Args:
         folder: Holds `tokenizer.json`, and perhaps `tokenizer_config.json` and `sentence_bert_config.json`.
         left: Whether shorter texts are filled at their beginning, as generation needs it.
+        rules: Other content of `tokenizer.json`; None: what the folder holds.
 
     Raises:
         BundleError: the folder holds no tokenizer that can be read.
         MissingSDKError: the extra `[text]` is not installed.
     """
 
-    def __init__(self, folder: Path, *, left: bool = False) -> None:
+    def __init__(self, folder: Path, *, left: bool = False, rules: Mapping[str, Any] | None = None) -> None:
         try:
             import tokenizers
         except ModuleNotFoundError as error:
             raise MissingSDKError("tokenizers", extra="text") from error
         path = folder / "tokenizer.json"
         try:
-            self._tokenizer = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+            content = path.read_text(encoding="utf-8") if rules is None else json.dumps(rules)
+            self._tokenizer = tokenizers.Tokenizer.from_str(content)
         except OSError as error:
             raise BundleError(f"{path.name}: {error.strerror}") from error
         except Exception as error:  # tokenizers raises a bare Exception
