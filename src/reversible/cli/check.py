@@ -12,6 +12,7 @@ from reversible.cli.terminal import json_option, lang_option, print_json
 
 if TYPE_CHECKING:
     from reversible.interfaces import Reachability
+    from reversible.plan.exit_plan import Plan
     from reversible.plan.model import Storage
     from reversible.storage_doctor import Trial
 
@@ -33,36 +34,38 @@ def check(plan_file: Path, as_json: bool, lang: str) -> int:
     """
     from reversible import plan
     from reversible.bundle.s3 import S3Storage
-    from reversible.errors import DestinationError, ReversibleError
+    from reversible.errors import DestinationError, ReversibleError, SourceError
     from reversible.interfaces import Reachability
 
     loaded = plan.load(plan_file)
-    answers: list[tuple[str, Reachability]] = []
-    status = 0
+    answers: list[tuple[str, Reachability]] = list(_samples(loaded))
+    statuses: list[int] = []  # the answer is the first of them in the documented order
     for name, exporter in loaded.exporters().items():
         try:
             answers += [(name, answer) for answer in exporter.check()]
         except ReversibleError as error:
             answers.append((name, Reachability(subject=name, ok=False, seen=error.message, hint=error.hint)))
-            status = error.exit_status
+            statuses.append(error.exit_status)
         finally:
             exporter.close()
+    statuses += [SourceError.exit_status for _, answer in answers if not answer.ok]
     probe: dict[str, Any] | None = None
     trials: list[Trial] = []
+    there: list[tuple[str, Reachability]] = []
     if (where := loaded.written.destination.storage) is not None:
-        answers.append(("destination", _place(where, loaded.written.destination.country)))
+        there.append(("destination", _place(where, loaded.written.destination.country)))
     try:
         target = loaded.open_storage()
         if isinstance(target, S3Storage):
             trials = list(_watched(target.examine(), lang))
             probe = target.answers()
-            answers.append(("destination", _storage(trials, probe)))
-            status = status or (0 if answers[-1][1].ok else DestinationError.exit_status)
+            there.append(("destination", _storage(trials, probe)))
     except ReversibleError as error:
-        answers.append(("destination", Reachability(subject="storage", ok=False, seen=error.message, hint=error.hint)))
-        status = status or error.exit_status
-    if not status and not all(answer.ok for _, answer in answers):
-        status = 4
+        there.append(("destination", Reachability(subject="storage", ok=False, seen=error.message, hint=error.hint)))
+        statuses.append(error.exit_status)
+    statuses += [DestinationError.exit_status for _, answer in there if not answer.ok]
+    answers += there
+    status = min(statuses, default=0)
     if as_json:
         rows = [{"system": name, **vars(answer)} for name, answer in answers]
         print_json({"plan": str(plan_file), "answers": rows, "storage": probe})
@@ -74,6 +77,20 @@ def check(plan_file: Path, as_json: bool, lang: str) -> int:
             click.echo(f"       {'':<14} try: {answer.hint}")
     _tell(trials, lang)
     return status
+
+
+def _samples(loaded: "Plan") -> "Iterator[tuple[str, Reachability]]":
+    """What a clause will say of samples that are too small for it, before anything was drawn."""
+    from reversible.interfaces import Reachability
+    from reversible.plan.sample_size import shortfalls
+
+    for one in shortfalls(loaded):
+        asked = f"{one.criterion.clause} asks {one.criterion.op} {one.criterion.value:g}"
+        seen = (
+            f"warning: {one.rows:,} clean rows bound the mismatch rate at {one.bound:.2g} and {asked}: it fails on"
+            f" large tables. sample_rows = {one.needed}, or the contract's own mark in [[clauses.criterion]]"
+        )
+        yield one.source, Reachability(subject="sample_rows", ok=True, seen=seen)
 
 
 def _place(storage: "Storage", country: str | None) -> "Reachability":
