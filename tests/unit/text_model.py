@@ -105,9 +105,9 @@ def write(
         )  # fmt: skip
 
     rules = {
-        "format": "reversible-text/1", "input": "text_terms", "column": "text", "lowercase": True,
-        "strip_accents": None, "analyzer": "word", "token_pattern": r"(?u)\b\w+\b", "ngram_range": [1, 1], "stop_words": None, "binary": False,
-        "unicode": "14.0.0", "vocabulary": vocabulary, **(carried or {}),
+        "format": "reversible-text/1", "input": "text_terms", "column": "text", "analyzer": "word", "lowercase": True,
+        "strip_accents": None, "token_pattern": r"(?u)\b\w+\b", "ngram_range": [1, 1], "stop_words": None,
+        "binary": False, "unicode": "14.0.0", "vocabulary": vocabulary, **(carried or {}),
     }  # fmt: skip
     given = np.array(texts(), dtype=object)
     about = {"labels": (None,) * len(given), "origins": ("given",) * len(given), "sha256": "0" * 64}
