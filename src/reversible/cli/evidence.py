@@ -69,7 +69,7 @@ _TITLES_FR = {
     "bundle": "Porte sur le lot qui a été vérifié",
     "times": "Dans le bon ordre du temps",
     "reports": "Rapports recomposés à l'identique",
-    "instructions": "VERIFY.txt est le nôtre",
+    "instructions": "VERIFY.txt et verify.py sont les nôtres",
     "expected": "Le dossier que vous attendez",
 }
 _FIELDS = {
@@ -188,6 +188,22 @@ def timestamp(dossiers: tuple[Path, ...], tsa: str | None, tsa_certificate: Path
         word = "added" if dossier.stamp(root, asked) else "there"
         click.echo(_STAMPED[lang][word].format(root=root))
     return 0
+
+
+@evidence.command(
+    epilog="""\b
+Examples:
+  reversible evidence verifier > verify.py
+  python3 verify.py run-1/evidence --key FINGERPRINT"""
+)
+def verifier() -> None:
+    """Print verify.py: one file, standard library and cryptography, that checks a dossier without this tool."""
+    import hashlib
+
+    from reversible.evidence import recipe
+
+    click.echo(recipe.program(), nl=False)
+    click.echo(f"sha256 {hashlib.sha256(recipe.program()).hexdigest()}", err=True)
 
 
 @evidence.command(

@@ -20,9 +20,10 @@ from reversible.levels import ProofLevel
 PLAN, INVENTORY, RESULTS = "data/plan.json", "data/inventory.json", "data/results.jsonl"
 RUN, VERDICTS, CATALOGUE = "data/run.json", "data/verdicts.json", "data/clauses.yaml"
 DOCUMENTS = (PLAN, INVENTORY, RESULTS, RUN, VERDICTS, CATALOGUE)
+CLAUSES = "data/clauses.json"  # what of the catalogue judges, for readers without YAML
 SEAL, SIGNER = "seal/evidence.sigstore.json", "seal/signer.pub.pem"
 SEAL_NAMES = frozenset({SEAL, SIGNER})
-TAGS = frozenset({"bag-info.txt", "bagit.txt", bag.MANIFEST, recipe.NAME})
+TAGS = frozenset({"bag-info.txt", "bagit.txt", bag.MANIFEST, recipe.NAME, recipe.PROGRAM})
 BUNDLE_NAMES = frozenset({f"data/bundle/{bag.MANIFEST}", f"data/bundle/{bag.TAG_MANIFEST}"})
 REPORT_NAME = re.compile(r"data/report/report\.(fr|en)\.html")
 STATUSES = frozenset({"measured", "error", "not-run"})
@@ -31,7 +32,8 @@ RAW = "data/raw/"
 
 def expected(path: str) -> bool:
     """Whether a dossier may hold a payload file of that name."""
-    return path in DOCUMENTS or path in BUNDLE_NAMES or path.startswith(RAW) or REPORT_NAME.fullmatch(path) is not None
+    known = path in DOCUMENTS or path == CLAUSES or path in BUNDLE_NAMES
+    return known or path.startswith(RAW) or REPORT_NAME.fullmatch(path) is not None
 
 
 def parse(contents: Mapping[str, bytes]) -> RunDocuments:

@@ -2,8 +2,8 @@
 
 A BagIt 1.0 bag, written in a directory beside and renamed: whole or not at all.
 
-    bagit.txt  bag-info.txt  manifest-sha256.txt  tagmanifest-sha256.txt  VERIFY.txt
-    data/plan.json  inventory.json  results.jsonl  run.json  verdicts.json  clauses.yaml
+    bagit.txt  bag-info.txt  manifest-sha256.txt  tagmanifest-sha256.txt  VERIFY.txt  verify.py
+    data/plan.json  inventory.json  results.jsonl  run.json  verdicts.json  clauses.yaml  clauses.json
     data/report/report.<lang>.html   data/bundle/*.txt   data/raw/*
     seal/evidence.sigstore.json      the signature over the tag manifest's digest, outside the manifests
     seal/signer.pub.pem              for convenience, never to be trusted
@@ -22,7 +22,7 @@ from reversible.bundle.writer import disk_faults
 from reversible.documents import RunDocuments
 from reversible.errors import EvidenceError
 from reversible.evidence import authority as authorities
-from reversible.evidence import contents, integrity, recipe, seal, snapshot, statement, strict_json
+from reversible.evidence import contents, integrity, judging, recipe, seal, snapshot, statement, strict_json
 from reversible.evidence.authority import Authority
 from reversible.evidence.examination import Examination
 from reversible.evidence.keys import SigningKey
@@ -161,6 +161,7 @@ def _payload(
     as_written(documents)  # what we could not read back we do not seal
     payload = {
         **contents.to_bytes(documents),
+        contents.CLAUSES: judging.of(documents.catalogue),
         **{f"data/report/{name}": content for name, content in reports.items()},
         **{f"data/bundle/{name}": content for name, content in manifests.items()},
         **{f"{contents.RAW}{name}": content for name, content in attachments.items()},
@@ -179,13 +180,14 @@ def _write_bag(work: Path, payload: Mapping[str, bytes], *, at: datetime) -> Non
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
     (work / recipe.NAME).write_text(recipe.TEXT, encoding="utf-8")
+    (work / recipe.PROGRAM).write_bytes(recipe.program())
     info = {
         "Bag-Software-Agent": f"reversible {statement.FORMAT}",
         "Bagging-Date": at.date().isoformat(),
         "Payload-Oxum": f"{sum(map(len, payload.values()))}.{len(payload)}",
     }
     digests = {path: hashlib.sha256(content).hexdigest() for path, content in payload.items()}
-    bag.write_tags(work, digests, info, more=(recipe.NAME,))
+    bag.write_tags(work, digests, info, more=(recipe.NAME, recipe.PROGRAM))
 
 
 def _sync(work: Path) -> None:

@@ -23,7 +23,7 @@ def manifests(exam: Examination) -> str:
         raise Rejected(f"{bag.TAG_MANIFEST} must list exactly {', '.join(sorted(contents.TAGS))}")
     if strange := [path for path in payload if not contents.expected(path)]:
         raise Rejected(f"{bag.MANIFEST} lists what has no place in a dossier: {some(strange)}")
-    if absent := [path for path in contents.DOCUMENTS if path not in payload]:
+    if absent := [path for path in (*contents.DOCUMENTS, contents.CLAUSES) if path not in payload]:
         raise Rejected(f"{bag.MANIFEST} does not list {some(absent)}")
     exam.listed = {**payload, **tags}
     return f"{len(payload)} files of the run and {len(tags)} tag files listed"

@@ -10,17 +10,17 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from reversible import __version__, clauses, judgement
+from reversible import clauses, judgement
 from reversible.bundle import bag
 from reversible.bundle.writer import json_bytes
 from reversible.documents import RunDocuments
-from reversible.evidence import contents, recipe, strict_json
+from reversible.evidence import contents, judging, recipe, strict_json
 from reversible.evidence import statement as statements
 from reversible.evidence.examination import Examination, NotRun, Rejected
 from reversible.evidence.integrity import listing, some
 from reversible.evidence.origin import statement
 
-TOOL = f"reversible-toolkit {__version__}"
+TOOL = recipe.TOOL
 _CLOCK_SLACK = timedelta(days=1)  # two honest clocks may differ, a day is generous
 _TOKEN_SLACK = timedelta(hours=1)  # an authority's clock is right; the sealing machine's may be off by a time zone
 
@@ -43,7 +43,10 @@ def catalogue(exam: Examination) -> str:
     shipped = clauses.load().sha256
     if digest != shipped and plan["tool"] == TOOL:
         raise Rejected(f"{TOOL} comes with the catalogue {shipped}, {contents.CATALOGUE} is {digest}")
-    exam.catalogue = clauses.load(content)
+    found = clauses.load(content)
+    if exam.files.contents.get(contents.CLAUSES) != judging.of(content):
+        raise Rejected(f"{contents.CLAUSES} does not say what {contents.CATALOGUE} says")
+    exam.catalogue = found
     if digest != shipped:
         raise NotRun(f"the catalogue is that of {plan['tool']}, which is not at hand to compare: {digest}")
     return f"sealed in the plan, and the one that comes with {TOOL}"
@@ -164,11 +167,13 @@ def reports(exam: Examination) -> str:
 
 
 def instructions(exam: Examination) -> str:
-    """VERIFY.txt is our text: a forged one could ask its reader to run anything."""
+    """VERIFY.txt and verify.py are ours: forged ones could do anything, or say that all is well."""
     _same_tool(exam, f"compare {recipe.NAME}")
     if exam.files.contents.get(recipe.NAME) != recipe.TEXT.encode():
         raise Rejected(f"{recipe.NAME} is not the one that {TOOL} writes: do not follow it")
-    return f"{recipe.NAME} is the one that {TOOL} writes"
+    if exam.files.contents.get(recipe.PROGRAM) != recipe.program():
+        raise Rejected(f"{recipe.PROGRAM} is not the one that {TOOL} writes: do not run it")
+    return f"{recipe.NAME} and {recipe.PROGRAM} are those that {TOOL} writes"
 
 
 def expectations(exam: Examination) -> str:

@@ -1,10 +1,18 @@
 """How does somebody without our tool check a dossier?
 
-The text of VERIFY.txt. It depends on nothing but the format, so `verify` can tell a changed one. Its commands are
-executed by a test, against genuine and forged dossiers.
+The texts of VERIFY.txt and verify.py. They depend on nothing but this version, so `verify` can tell changed ones. Both
+are executed by tests, against genuine and forged dossiers.
 """
 
-NAME = "VERIFY.txt"
+import hashlib
+from functools import cache
+from importlib import resources
+
+from reversible import __version__, clauses
+from reversible.evidence import judging
+
+NAME, PROGRAM = "VERIFY.txt", "verify.py"
+TOOL = f"reversible-toolkit {__version__}"
 
 COMMANDS = r"""(
 set -euo pipefail
@@ -53,7 +61,8 @@ Comment vérifier ce dossier sans notre outil, hors ligne, avec bash, sha256sum,
    TSA=le fichier PEM de son certificat racine, obtenu d'elle ; TIME PROVED est alors affiché.
 Ce que cela ne dit pas : des mesures inventées avant le scellé ne se voient à aucune signature.
 `reversible evidence verify . --key EMPREINTE` refait en plus les verdicts à partir des mesures, et les rapports à
-partir des données.
+partir des données. `verify.py` en fait autant, sauf les rapports, en un seul fichier qui se lit en une heure : lisez-le
+avant de le lancer, ou prenez-le de l'outil (`reversible evidence verifier`), car celui-ci vient de qui a signé.
 
 ENGLISH
 
@@ -67,8 +76,25 @@ How to check this dossier without our tool, offline, with bash, sha256sum, jq an
    TSA=the PEM file of its root certificate, that you have from the authority; TIME PROVED is shown then.
 What this does not say: results made up before the seal show in no signature.
 `reversible evidence verify . --key FINGERPRINT` also judges again from the measurements, and renders the reports again
-from the data.
+from the data. `verify.py` does as much, but for the reports, in one file that is read in an hour: read it before you
+run it, or take it from the tool (`reversible evidence verifier`), for this one comes from the signer.
 
 """
     + COMMANDS
 )
+
+
+@cache
+def program() -> bytes:
+    """verify.py, with what this version knows filled in."""
+    text = (resources.files("reversible") / "evidence/standalone.py").read_text(encoding="utf-8")
+    catalogue = clauses.load()
+    known = {
+        "TOOL": TOOL,
+        "CATALOGUE_SHA256": catalogue.sha256,
+        "CLAUSES_SHA256": hashlib.sha256(judging.of(catalogue.content)).hexdigest(),
+        "VERIFY_TXT_SHA256": hashlib.sha256(TEXT.encode()).hexdigest(),
+    }
+    for name, value in known.items():
+        text = text.replace(f'{name} = "@{name}@"', f'{name} = "{value}"')
+    return text.encode()

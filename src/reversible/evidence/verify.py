@@ -112,7 +112,7 @@ _STEPS: tuple[tuple[str, str, Callable[[Examination], str]], ...] = (
     ("bundle", "About the bundle that was verified", meaning.bundle),
     ("times", "In the right order of time", meaning.times),
     ("reports", "Reports rendered again, the same", meaning.reports),
-    ("instructions", "VERIFY.txt is ours", meaning.instructions),
+    ("instructions", "VERIFY.txt and verify.py are ours", meaning.instructions),
     ("expected", "The dossier you wait for", meaning.expectations),
 )
 
