@@ -2,8 +2,9 @@
 
 Computed once, before the file is shipped, beside the golden set that it belongs to: `golden/floor.parquet` makes every
 later verification as cheap as running the model, `golden/trace.json` names the operator at which a damaged file
-begins to differ, and `test_data_set_0` holds the tensors that the raw inputs became. Without the original in its own
-framework this is the black box of docs/equivalence.md: what is judged against it is what the endpoint recorded.
+begins to differ, and `test_data_set_0` holds the tensors that the raw inputs became. Where the original answered the
+same inputs beside its conversion its answers are the reference; else this is the black box of docs/equivalence.md:
+what is judged against the port's own answers is what the endpoint recorded.
 """
 
 import json
@@ -16,12 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reversible import golden
-from reversible.equivalence import groups, ladder, localisation, reference, runtime
+from reversible.equivalence import groups, ladder, localisation, original, reference, runtime
+from reversible.equivalence.floor import RUNS
 from reversible.errors import BundleError, MissingSDKError
 from reversible.processing.answers import Source, sources
 from reversible.processing.asked import Asked
 from reversible.processing.raw import Processing
 from reversible.wire import Field
+from reversible_exporters import original_answers
 
 if TYPE_CHECKING:
     from reversible.bundle.writer import BundleWriter
@@ -97,12 +100,21 @@ def _recorded(
 
 
 def _put_references(model: Path, asked: Asked, outputs: Sequence[Source], folder: str, into: "BundleWriter") -> None:
-    """One floor for each recorded number: `floor.parquet` for the first, `floor-1.parquet` for the next."""
+    """One floor for each recorded number: `floor.parquet` for the first, `floor-1.parquet` for the next.
+
+    Against the original's own answers where it was asked the same beside its conversion.
+    """
+    held = original.read(into.path(folder) / "golden")
+    places = {one.name: place for place, one in enumerate(runtime.session(model).get_outputs())}
     rows = np.arange(asked.count)
     some = groups.spread(rows, groups.affordable(model, _BUDGET, least=ladder.FEWEST, most=asked.count))
     digest = golden.inputs_sha256(asked.columns)
     for number, source in enumerate(outputs):
-        found = groups.of_port(model, asked.groups(some), source=source)
+        # The original's own evaluations stand for one of the drawn ones.
+        found = groups.of_port(model, asked.groups(some), source=source, runs=RUNS if held is None else RUNS - 1)
+        if held is not None:
+            inputs, place = original_answers.digests(asked.columns)[some], places[source.output]
+            found = original.against(found, held, inputs, output=place, post=source.of) or found
         with into.part(f"{folder}/golden/{golden.floor_name(number)}") as stream:
             reference.write(found, stream, inputs_sha256=digest)
 

@@ -33,7 +33,7 @@ Answer = Callable[[Feeds], Sequence[Array]]
 
 def lay(folder: Path, columns: Sequence[Column]) -> None:
     """Write what will be asked into the folder in which the model is converted; nothing where it is no numbers."""
-    if any(one.is_ragged or one.field.is_text or one.field.is_bytes for one in columns):
+    if not columns or any(one.is_ragged or one.field.is_text or one.field.is_bytes for one in columns):
         return
     arrays: dict[str, Any] = {f"values {number}": one.values for number, one in enumerate(columns)}
     np.savez(folder / ASKED, columns=np.array(json.dumps([one.to_json() for one in columns])), **arrays)

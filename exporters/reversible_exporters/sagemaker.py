@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from reversible.assets import Asset, Kind
 from reversible.errors import SourceError, UsageError
+from reversible.golden import Column
 from reversible.interfaces import Reachability, Witness
 from reversible_exporters import (
     golden_inputs,
@@ -61,7 +62,7 @@ class SageMakerExporter:
         self.name = name
         self.settings = settings
         self._calls = Calls(name, settings)
-        self._conversions = ModelConversions(self._calls.download)
+        self._conversions = ModelConversions(self._calls.download, self._columns)
         self._described: dict[str, _Endpoint] = {}
         self._asked: dict[str, Questions] = {}  # by endpoint, once it was exported: the witness asks some of them again
 
@@ -281,6 +282,11 @@ class SageMakerExporter:
 
     def _seen(self, url: str) -> str:
         return f"{self._calls.head(url)['ContentLength']} bytes"
+
+    def _columns(self, name: str) -> Sequence[Column]:
+        """What the original is asked too: the plan's own inputs."""
+        questions = self._questions(name)
+        return () if questions is None else questions.columns
 
     def _questions(self, name: str) -> Questions | None:
         """What the plan's file holds; None where the plan names none."""

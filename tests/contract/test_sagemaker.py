@@ -201,6 +201,18 @@ def test_a_model_leaves_and_decides_the_same_elsewhere(bundle: Bundle, name: str
     assert found["lineage_resolved_pct"] == 100
 
 
+@pytest.mark.parametrize(("name", "engine"), [("digits-transformer", "torch "), ("tumour-pipeline", "scikit-learn ")])
+def test_the_reference_is_the_original_and_the_report_says_so(bundle: Bundle, name: str, engine: str) -> None:
+    floor = pq.read_schema(bundle.folder(model(name)) / "golden/floor.parquet")
+    about = json.loads(floor.metadata[b"reversible"])
+    said = {finding.metric: finding for finding in Outputs().verify(model(name), bundle)}["model.error_ratio_max"]
+
+    assert about["source"] == "original"
+    assert about["engine"].startswith(engine)
+    assert "against the original in float64" in said.seen
+    assert said.coverage == 1.0
+
+
 @pytest.mark.parametrize("epsilon", [1e-3, 1e-4])
 def test_a_wrong_layer_norm_epsilon_is_found(bundle: Bundle, tmp_path: Path, epsilon: float) -> None:
     shutil.copytree(bundle.root, tmp_path / "bundle")

@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -383,6 +384,25 @@ def test_code_under_an_innocent_name_is_counted(bundle: Bundle, content: bytes) 
     (bundle.folder(ASSET) / "endpoint.json").write_bytes(content)
 
     assert measure(bundle)["unsafe_payloads"].places == ("executable content in endpoint.json",)
+
+
+@pytest.mark.parametrize("name", ["parameters", "trees", "original"])
+def test_arrays_are_no_code_and_anything_else_in_their_archive_is(bundle: Bundle, name: str) -> None:
+    path = bundle.folder(ASSET) / f"golden/{name}.npz"
+
+    def places() -> tuple[str, ...]:
+        found = ModelPackage().verify(ASSET, bundle)
+        return next(one for one in found if one.metric == "model.unsafe_payloads").places
+
+    np.savez_compressed(path, numbers=np.arange(9.0), texts=np.array(["a", "b"]))
+    assert places() == ()
+    np.savez(path, numbers=np.array([1, None], dtype=object))
+    assert places() == (f"executable content in golden/{name}.npz",)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("run.py", "import os")
+    assert places() == (f"executable content in golden/{name}.npz",)
+    path.write_bytes(b"PK\x03\x04 and no archive")
+    assert places() == (f"executable content in golden/{name}.npz",)
 
 
 def test_a_pickle_inside_the_graph_is_counted(bundle: Bundle) -> None:

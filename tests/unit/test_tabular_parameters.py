@@ -29,6 +29,7 @@ from reversible.errors import BundleError
 from reversible.findings import Finding
 from reversible_exporters.sklearn_onnx import SklearnConverter
 from reversible_verifiers import parameters
+from reversible_verifiers.model_package import ModelPackage
 
 Change = Callable[[onnx.ModelProto, Path], None]
 DRAW = np.random.default_rng(5)
@@ -98,6 +99,8 @@ def test_what_left_whole_is_there(shipped: dict[str, Path], name: str) -> None:
     assert found["parameters_altered"].value == 0
     assert found["parameters_altered"].facts["parameters"]
     assert found["parameters_found_pct"].value == 100
+    package = ModelPackage().verify(served_model.ASSET, Bundle.open(shipped[name]))
+    assert [one.places for one in package if one.metric == "model.unsafe_payloads"] == [()]  # no file of it surprises
 
 
 def _tree(model: onnx.ModelProto) -> onnx.NodeProto:

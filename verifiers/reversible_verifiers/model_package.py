@@ -4,6 +4,8 @@ Nothing of the vendor's is opened here: the originals under `original/` are coun
 """
 
 import re
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,8 +37,8 @@ _LICENCES = re.compile(
     r"|CC0-1\.0|CC-BY(-SA|-NC|-ND|-NC-SA|-NC-ND)?-4\.0|CDLA-Permissive-2\.0|OpenRAIL(\+\+)?(-M)?|LicenseRef-[\w.-]+)"
 )
 _EXPECTED = re.compile(
-    r"model\.onnx(\.data)?|(model|endpoint)\.json|golden/(inputs|outputs|requests|floor)\.parquet"
-    r"|golden/(manifest|trace|parameters)\.json|golden/parameters\.npz"
+    r"model\.onnx(\.data)?|(model|endpoint)\.json|golden/(inputs|outputs|requests|floor(-\d+)?)\.parquet"
+    r"|golden/(manifest|trace|parameters)\.json|golden/(parameters|trees|original)\.npz"
     r"|processing/[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
     r"|test_data_set_\d+/(input|output)_\d+\.pb"
 )
@@ -212,9 +214,24 @@ def _starts_with_code(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(1 << 16)
     programs = (b"\x7fELF", b"MZ", b"\xca\xfe\xba\xbe", b"\xcf\xfa\xed\xfe", b"#!", b"PK\x03\x04")
-    return not path.name.endswith((".onnx", ".data", ".pb")) and (
-        start.startswith(programs) or onnx_graph.is_code(start)
-    )
+    if path.name.endswith((".onnx", ".data", ".pb")) or (path.suffix == ".npz" and _holds_arrays_alone(path)):
+        return False
+    return start.startswith(programs) or onnx_graph.is_code(start)
+
+
+def _holds_arrays_alone(path: Path) -> bool:
+    """Whether an archive of NumPy's holds arrays of numbers and texts, and no pickle."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            starts = []
+            for name in archive.namelist():
+                with archive.open(name) as member:
+                    starts.append(member.read(256))
+            return all(name.endswith(".npy") for name in archive.namelist()) and all(
+                start.startswith(b"\x93NUMPY") and b"|O" not in start.partition(b"}")[0] for start in starts
+            )
+    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError):  # damaged, or encrypted
+        return False
 
 
 def _is_digest(value: Any) -> bool:
