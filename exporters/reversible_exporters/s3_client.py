@@ -33,8 +33,9 @@ class Version:
 
 
 def connect(
-    *, region: str, endpoint_url: str | None, access_key: str | None, secret_key: str | None, threads: int = THREADS
-) -> Any:
+    *, region: str, endpoint_url: str | None, access_key: str | None, secret_key: str | None, threads: int = THREADS,
+    token: str | None = None,
+) -> Any:  # fmt: skip
     """A boto3 client; its own chain finds the credentials when none are given.
 
     Raises:
@@ -53,7 +54,7 @@ def connect(
     )  # fmt: skip
     return boto3.client(
         "s3", region_name=region, endpoint_url=endpoint_url, aws_access_key_id=access_key,
-        aws_secret_access_key=secret_key, config=config,
+        aws_secret_access_key=secret_key, aws_session_token=token, config=config,
     )  # fmt: skip
 
 

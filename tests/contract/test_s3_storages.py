@@ -194,7 +194,8 @@ SEEN: dict[str, dict[str, Outcome]] = {
     ),
     "swift": {
         **dict.fromkeys(("sha256", "crc32", "metadata.unicode", "encryption.own"), Outcome.LIES),
-        **dict.fromkeys(("conditional.replace", "tags", "tags.unicode", "encryption.object"), Outcome.REFUSED),
+        **dict.fromkeys(("conditional.replace", "tags", "tags.unicode", "tags.delete", "encryption.object"),
+                        Outcome.REFUSED),
     },
     "ceph": {
         **dict.fromkeys(("multipart.part", "sha256", "sha256.wrong", "crc32", "crc32.wrong", "metadata.names",

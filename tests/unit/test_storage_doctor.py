@@ -53,7 +53,7 @@ LIES: list[tuple[Lie, tuple[str, ...], tuple[str, ...]]] = [  # what it lies abo
     (lies.KeepsUploads(), ("multipart.abort",), ("multipart",)),
     (lies.ShortRange(), ("range",), ("put",)),
     (lies.WholeForRange(), ("range",), ("put",)),
-    (lies.OtherMetadata(), ("metadata",), ("metadata.names", "content.headers", "tags")),
+    (lies.OtherMetadata(), ("metadata", "metadata.names"), ("content.headers", "tags")),
     (lies.NoTags(), ("tags", "tags.unicode"), ("metadata",)),
     (lies.IgnoresConditions(), ("conditional.create", "conditional.replace", "conditional.race"), ("conditional.get",)),
     (lies.IgnoresDigests(), ("md5.wrong", "sha256.wrong", "crc32.wrong"), ("md5", "put")),

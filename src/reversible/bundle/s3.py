@@ -133,7 +133,7 @@ class S3Storage:
         Raises:
             DestinationError: the server cannot be reached, or refuses us at the door.
         """
-        client = self._reached()
+        client = self.reached()
         doctor = Doctor(replace(client, timeout_s=_EXAMINED_S), self._path(f"{PROBES}{token_hex(8)}/"))
         yield from doctor
         self._found = doctor.result()
@@ -166,7 +166,7 @@ class S3Storage:
 
     def _ready(self) -> tuple[Client, Settings]:
         """A client, and how to use it: tried with what shipping needs, where nobody asked for more."""
-        client = self._reached()
+        client = self.reached()
         with self._lock:
             if self._settings is None:
                 brief = replace(client, timeout_s=_EXAMINED_S)
@@ -177,8 +177,12 @@ class S3Storage:
                 self._settings = Settings.of(self._found, virtual=client.virtual)
             return client, self._settings
 
-    def _reached(self) -> Client:
-        """A client by the first address at which the bucket answers."""
+    def reached(self) -> Client:
+        """A client by the first address at which the bucket answers.
+
+        Raises:
+            DestinationError: it does not answer, or refuses us.
+        """
         with self._lock:
             if self._client is None:
                 access_key, secret_key = self._keys

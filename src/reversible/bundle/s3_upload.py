@@ -4,8 +4,9 @@ import base64
 import hashlib
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from xml.sax.saxutils import escape
 
 from reversible.bundle.transfer import blocks
@@ -18,9 +19,19 @@ ALTERED = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", 
 
 
 def send(
-    client: Client, settings: Settings, key: str, source: Path, sha256: str, *, stop: threading.Event | None
+    client: Client,
+    settings: Settings,
+    key: str,
+    source: Path,
+    sha256: str,
+    *,
+    stop: threading.Event | None,
+    headers: Mapping[str, str] = MappingProxyType({}),
 ) -> Answer:
     """Put the file's bytes under `key`; the server's answer, good or bad.
+
+    Args:
+        headers: What else is said about the object: its type, metadata and tags.
 
     Raises:
         BundleError: the file does not have the digest: nothing of it stays.
@@ -35,13 +46,15 @@ def send(
     pieces = _pieces(source, sha256, part, stop)
     if size <= part:
         body = b"".join(pieces)
-        return client.send("PUT", key, body=body, headers=_digest(settings, body), payload=sha256)
-    return _in_parts(client, settings, key, pieces)
+        return client.send("PUT", key, body=body, headers={**headers, **_digest(settings, body)}, payload=sha256)
+    return _in_parts(client, settings, key, pieces, headers)
 
 
-def _in_parts(client: Client, settings: Settings, key: str, pieces: Iterator[bytes]) -> Answer:
+def _in_parts(
+    client: Client, settings: Settings, key: str, pieces: Iterator[bytes], headers: Mapping[str, str]
+) -> Answer:
     _give_up_older(client, key)
-    begun = client.send("POST", key, query={"uploads": ""})
+    begun = client.send("POST", key, query={"uploads": ""}, headers=headers)
     if not begun.ok:
         return begun
     (upload,) = begun.texts("UploadId")

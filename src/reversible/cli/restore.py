@@ -1,4 +1,4 @@
-"""Does the bundle put the database back on its feet, with every value as it was?"""
+"""Does the bundle put a database, or a bucket's objects, back on their feet, with every value as it was?"""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +22,7 @@ _WORDS = {
         "heads": ("Table", "Rows", "Totals", "Values"), "notes": "Notes",
         "schema": "statements of the schema", "rows": "rows", "sequence": "sequences", "objects": "large objects",
         "refresh": "materialized views", "left": "Left empty, because not asked for",
+        "versions": "versions of objects", "collection": ("Objects", "Versions", "Number", "Content"),
     },
     "fr": {
         "put": "{count:>9,} {what}", "refused": "Refusé par la cible", "differs": "Diffère de la source",
@@ -29,6 +30,7 @@ _WORDS = {
         "heads": ("Table", "Lignes", "Totaux", "Valeurs"), "notes": "Remarques",
         "schema": "instructions du schéma", "rows": "lignes", "sequence": "séquences", "objects": "grands objets",
         "refresh": "vues matérialisées", "left": "Laissées vides, car non demandées",
+        "versions": "versions d'objets", "collection": ("Objets", "Versions", "Nombre", "Contenu"),
     },
 }  # fmt: skip
 
@@ -39,6 +41,7 @@ Examples:
   createdb copy && reversible restore run-1/bundle --to postgresql://me@db.example.eu/copy
   reversible restore run-1/bundle --to postgresql://me@db.example.eu/copy shop:table:public.orders
   reversible restore run-1/bundle --to postgresql://me@db.example.eu/copy --json | jq .refused
+  reversible restore run-1/bundle --to s3://copy/documents --endpoint-url https://s3.gra.io.cloud.ovh.net --region gra
 
 \b
 Exit status: 0 all is back and equals the witness; 1 a total or a value differs; 2 the target is not empty, or
@@ -47,26 +50,38 @@ something: each line says what. 1 stands before 6, and 6 before 3.""",
 )
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("names", metavar="[ASSET]...", nargs=-1)
-@click.option("--to", required=True, metavar="URL", help="postgresql://user@host:5432/database, without a password.")
+@click.option(
+    "--to",
+    required=True,
+    metavar="URL",
+    help="postgresql://user@host:5432/database, mysql://…, sqlite:///file or s3://bucket/prefix, without a password.",
+)
+@click.option("--endpoint-url", metavar="URL", help="The S3 endpoint, for s3://.")
+@click.option("--region", metavar="NAME", help="The region to sign for; required for s3://.")
 @click.option("--allow-non-empty", is_flag=True, help="Go on where the database holds something already.")
 @click.option("--no-owner", is_flag=True, help="Let everything belong to the role that restores.")
 @json_option
 @lang_option
 def restore(
-    bundle: Path, names: tuple[str, ...], to: str, allow_non_empty: bool, no_owner: bool, as_json: bool, lang: str
-) -> int:
+    bundle: Path, names: tuple[str, ...], to: str, endpoint_url: str | None, region: str | None,
+    allow_non_empty: bool, no_owner: bool, as_json: bool, lang: str,
+) -> int:  # fmt: skip
     """Restore a database of BUNDLE into an empty one, then let the target's own engine compare it with the witness.
 
-    ASSET names the database, when the bundle holds several, or tables: then only these get their rows. The same
-    command goes on after an interruption.
+    ASSET names the database, when the bundle holds several, or tables: then only these get their rows. Into s3://,
+    the objects of a bucket come back with types, metadata, tags and versions, as far as the target has them, and are
+    read back and hashed. The same command goes on after an interruption.
     """
     from reversible import registry
     from reversible.bundle.reader import Bundle
 
     opened = Bundle.open(bundle)
     opened.check()
-    database, tables, left = chosen(opened, names)
-    restorer = registry.restorer(_scheme(to))(to, allow_non_empty=allow_non_empty, owners=not no_owner)
+    scheme = _scheme(to)
+    objects = scheme == "s3"
+    more: dict[str, Any] = {"endpoint_url": endpoint_url, "region": region} if objects else {}
+    database, tables, left = (collection(opened, names), [], []) if objects else chosen(opened, names)
+    restorer = registry.restorer(scheme)(to, allow_non_empty=allow_non_empty, owners=not no_owner, **more)
     _require(opened, database, restorer.source_types)
     steps = list(_watched(restorer.restore(opened, database, tables)))
     steps += [] if names else lost(opened, database)
@@ -74,8 +89,25 @@ def restore(
         document = {"bundle": str(bundle), "sha256": opened.digest, "database": database.id, **summary(steps)}
         print_json({**document, "left_empty": left, "status": status(steps)})
     else:
-        _print(steps, left, lang)
+        _print(steps, left, lang, objects=objects)
     return status(steps)
+
+
+def collection(bundle: "Bundle", names: Sequence[str]) -> "Asset":
+    """The objects that come back.
+
+    Raises:
+        UsageError: a name is not in the bundle, or does not settle which collection is meant.
+    """
+    from reversible.assets import Kind
+    from reversible.errors import UsageError
+
+    known = [asset for asset in bundle.assets if asset.kind is Kind.OBJECTS]
+    wanted = [asset for asset in known if asset.id in names or asset.name in names] if names else known
+    if len(wanted) != 1 or len(names) > 1:
+        listed = ", ".join(asset.id for asset in known) or "none"
+        raise UsageError(f"one bucket can be restored at a time; in the bundle: {listed}", hint="name one as ASSET")
+    return wanted[0]
 
 
 def chosen(bundle: "Bundle", names: Sequence[str]) -> "tuple[Asset, list[Asset], list[str]]":
@@ -169,10 +201,12 @@ def _scheme(url: str) -> str:
 def _require(bundle: "Bundle", database: "Asset", source_types: frozenset[str]) -> None:
     from reversible.errors import UsageError
 
-    said = bundle.document(database, "database.json").get("source_type")
+    objects = database.kind.value == "objects"
+    name, key = ("bucket.json", "format") if objects else ("database.json", "source_type")
+    said = bundle.document(database, name).get(key)
     if said not in source_types:
         raise UsageError(
-            f"{database.id} is a {said} database; that target takes {', '.join(sorted(source_types))}"
+            f"{database.id} is {said}; that target takes {', '.join(sorted(source_types))}"
         )  # fmt: skip
 
 
@@ -189,8 +223,10 @@ def _watched(steps: "Iterator[Restored]") -> "Iterator[Restored]":
         click.echo("\r\033[K", nl=False, err=True)
 
 
-def _print(steps: "Sequence[Restored]", left: Sequence[str], lang: str) -> None:
+def _print(steps: "Sequence[Restored]", left: Sequence[str], lang: str, *, objects: bool) -> None:
     words: dict[str, Any] = _WORDS[lang]
+    if objects:
+        words = {**words, "rows": words["versions"], "heads": words["collection"]}
     for kind, count in _counts(steps).items():
         if count:
             click.echo(words["put"].format(count=count, what=words[kind]))

@@ -75,6 +75,13 @@ def tags(bench: Bench) -> None:
     other = {"level": "low"}
     bench.ask("PUT", key, query={"tagging": ""}, body=_tagging(other))
     _tagged(bench, key, other)
+    bench.same(key, body)
+
+
+@operation("tags.delete", "tags of an object are taken off")
+def tags_delete(bench: Bench) -> None:
+    key, body = bench.key("tags-delete"), bench.content()
+    bench.put(key, body, {"x-amz-tagging": _query(_TAGS)})
     bench.ask("DELETE", key, query={"tagging": ""})
     _tagged(bench, key, {})
     bench.same(key, body)
@@ -109,4 +116,13 @@ def _tagged(bench: Bench, key: str, expected: dict[str, str]) -> None:
         )  # fmt: skip
 
 
-OPERATIONS = (metadata, metadata_names, metadata_unicode, metadata_size, content_headers, tags, tags_unicode)
+OPERATIONS = (
+    metadata,
+    metadata_names,
+    metadata_unicode,
+    metadata_size,
+    content_headers,
+    tags,
+    tags_unicode,
+    tags_delete,
+)

@@ -72,6 +72,7 @@ FRENCH = {
     "type, encoding, language, name and expiry of an object come back":
         "type, codage, langue, nom et expiration d'un objet reviennent",
     "tags of an object come back": "les étiquettes d'un objet reviennent",
+    "tags of an object are taken off": "les étiquettes d'un objet sont enlevées",
     "tags outside ASCII come back": "les étiquettes hors ASCII reviennent",
     "older versions of an object are kept and read back": "les anciennes versions d'un objet sont gardées et relues",
     "a deleted object is hidden, its versions are kept, and it can come back":

@@ -35,14 +35,13 @@ class IgnoresDigests(Lie):
 
 
 class OtherMetadata(Lie):
-    """Keeps the first word of each metadata value."""
+    """Keeps all of each metadata value but its last character."""
 
     def before(self, request: Request) -> Request | None:
         if not any(name.startswith("x-amz-meta-") for name in request.headers):
             return None
         headers = {
-            name: value.split()[0] if name.startswith("x-amz-meta-") else value
-            for name, value in request.headers.items()
+            name: value[:-1] if name.startswith("x-amz-meta-") else value for name, value in request.headers.items()
         }
         return Request(request.method, request.path, request.query, headers, request.body)
 
