@@ -22,8 +22,9 @@ from reversible.assets import Asset
 from reversible.bundle import bag
 from reversible.bundle.reader import Bundle
 from reversible.bundle.writer import BundleWriter, disk_faults, json_bytes
-from reversible.destinations.local import RUN_METRICS as DESTINATION_METRICS
-from reversible.destinations.local import LocalDestination, Rerun
+from reversible.destinations import chosen
+from reversible.destinations.chosen import Destination
+from reversible.destinations.local import Rerun
 from reversible.documents import Document, RunDocuments
 from reversible.errors import SourceError, SourceLostError, UsageError
 from reversible.evidence import dossier, keys
@@ -42,7 +43,7 @@ LANGUAGES = ("fr", "en")
 FORGOTTEN = "the plan neither includes nor excludes it"
 RERUN_TIMEOUT_S = 6 * 3600.0  # a verifier that hangs ends the re-run; what it did not answer is NOT TESTED
 
-RUN_METRICS = (*account.METRICS, *DESTINATION_METRICS, *planted.METRICS)
+RUN_METRICS = (*account.METRICS, *planted.METRICS)  # and those of the destination
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +105,9 @@ class DryRun:
         with self.space.lock():
             sealed = self._seal()
             yield Event(phase="seal", note=self.plan.sha256, ended=True)
+            destination = chosen.destination(
+                self.plan, run_id=run_id(sealed), criteria=sealed["criteria"], timeout_s=RERUN_TIMEOUT_S
+            )
             exporters = self.plan.exporters(sealed.get("seeds", {}))
             try:
                 with self._clock.phase("inventory", started_at=_now().isoformat()):
@@ -120,7 +124,7 @@ class DryRun:
                 arrived = yield from self._ship(sealed, bundle)
             yield Event(phase="ship", ended=True)
             with self._clock.phase("rerun", started_at=_now().isoformat()):
-                rerun = self._rerun(arrived, sources)
+                rerun = self._rerun(destination, arrived, sources)
             yield Event(phase="rerun", ended=True)
             with self._clock.phase("evidence", started_at=_now().isoformat()):
                 self._conclude(sealed, assets, bundle, rerun)
@@ -264,13 +268,13 @@ class DryRun:
 
     # --- re-run ------------------------------------------------------------------------------------------------
 
-    def _rerun(self, bundle: Bundle, sources: Sequence[str]) -> Rerun:
+    def _rerun(self, destination: Destination, bundle: Bundle, sources: Sequence[str]) -> Rerun:
         def watch(event: Mapping[str, Any]) -> None:
             self.watch(Event(phase="rerun", subject=str(event.get("asset", "")), note=str(event.get("verifier", ""))))
 
-        destination = LocalDestination(timeout_s=RERUN_TIMEOUT_S)
         rerun = destination.rerun(bundle.root, sources=sources, into=self.space.state, on_event=watch)
         bundle.check()  # the re-run may only read: a verifier that wrote into the bundle would judge its own work
+        self._raw |= rerun.raw
         self.space.note("rerun", _now(), level=rerun.level)
         self._measure([*rerun.run_findings, planted.survived(bundle, self._canaries)])
         return rerun
@@ -331,7 +335,8 @@ class DryRun:
             "started_at": sealed["sealed_at"],
             "finished_at": finished.isoformat(),
             "level": rerun.level,
-            "simulated": True,
+            "simulated": rerun.simulated,
+            "identity": list(rerun.identity),
             "destination": self.plan.describe_destination(),
             "isolation": rerun.isolation,
             "bundle": {
@@ -376,7 +381,7 @@ def seal(plan: Plan, catalogue: clauses.Catalogue, *, at: datetime) -> dict[str,
             name: {"metrics": sorted(one.metrics), "kinds": sorted(one.kinds)}
             for name, one in registry.verifiers().items()
         },
-        "run_metrics": list(RUN_METRICS),
+        "run_metrics": [*RUN_METRICS, *chosen.run_metrics(plan)],
         "facts": dict(plan.facts),
         "documents": plan.read_documents(),
     }

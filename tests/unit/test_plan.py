@@ -448,7 +448,7 @@ FAULTS = [
     ('user = "a"\n', 'usr = "a"\n', 43, "source.box.logins.a.usr: unknown key; allowed: key, user; did you mean"),
     ('reason = "rebuilt every night"', "", 46, "source.box.exclude[0].reason: required, and missing"),
     ('reason = "rebuilt every night"', 'reason = "\\t"', 48, "source.box.exclude[0].reason: found '\\t'; allowed: t"),
-    ('kind = "local"', 'kind = "ssh"', 51, "destination.kind: found 'ssh'; allowed: local"),
+    ('kind = "local"', 'kind = "moon"', 51, "destination.kind: found 'moon'; allowed: local"),
     ('country = "FR"', 'country = "fr"', 52, "destination.country: found 'fr'; allowed: two capital letters, such as"),
     ('url = "s3://sortie/exit"', 'url = "sortie"', 55, "destination.storage.url: found text; allowed: s3://bucket/pre"),
     ('region = "eu-local"\n', "", 54, "destination.storage.region: required, and missing"),

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2.ext import babel_extract
 
+from reversible import providers
 from reversible.assets import Kind
-from reversible.destinations import local
+from reversible.destinations import local, ssh
 from reversible.report import conclusions, html, messages
 from reversible.report.messages import LANGUAGES, Key, Translator, typeset
 
@@ -102,7 +103,7 @@ def spoken() -> frozenset[str]:
                 if isinstance(text, str) and isinstance(target, ast.Name) and not target.id.startswith("_"):
                     found.add(text)
     fence_run = import_module("reversible.fence.run")  # the package's own `run` is the function
-    limits = {*fence_run._LIMITS.values(), (fence_run._HOSTILE, fence_run._AS_ROOT), local._OWN_LIMITS}
+    limits = {*fence_run._LIMITS.values(), (fence_run._HOSTILE, fence_run._AS_ROOT), local._OWN_LIMITS, ssh.LIMITS}
     found |= {one for every in limits for one in every}
     return frozenset(one for one in found if " " in one)
 
@@ -142,7 +143,12 @@ def labelled() -> frozenset[Key]:
             "answer", "moment", "proto", "host", "port", "at_s", "allowed",
         ),
         "canary": ("refused", "reached", "before", "during", "after"),
-        "destination": ("kind", "country", "storage.url", "storage.endpoint_url", "storage.region"),
+        "destination": (
+            "kind", "country", "provider", "host", "recheck", "via", "storage.url", "storage.endpoint_url",
+            "storage.region",
+        ),
+        "signal": providers.load().identity_signals,
+        "signal outcome": ("agrees", "conflicts", "silent"),
         "flag": RAW["scope_flags"],
     }  # fmt: skip
     return frozenset(Key(context, str(name)) for context, every in names.items() for name in every)

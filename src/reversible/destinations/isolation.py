@@ -25,6 +25,7 @@ RUN_METRICS = (
     "supply.undeclared_hosts",
 )
 INPUTS_COMPARED = "model.inputs_compared"  # above 0: the model answered in the re-run
+STAND_IN = "re-run on this machine, which stands in for a provider"
 _PLACES = 20
 
 
@@ -172,9 +173,7 @@ def _difference(flown: tuple[Canary, ...], attempts: tuple[Attempt, ...], *, nam
 
 def run_findings(observed: Observed) -> Iterator[Finding]:
     """One finding per metric of RUN_METRICS, on the whole run."""
-    yield Finding(
-        "dest.simulated", None, True, unit="bool", seen="re-run on this machine, which stands in for a provider"
-    )
+    yield Finding("dest.simulated", None, True, unit="bool", seen=STAND_IN)
     yield from _calls(observed)
     yield _of_models(observed, _imports(observed))
     yield _route(observed)

@@ -44,9 +44,9 @@ _EXIT_OF = {one.exit_status: one for one in (BundleError, DestinationError)}
 class Rerun:
     """What a re-run left: one line per answered check, and how far it was cut off.
 
-    `level` is "N3" or "N2". `isolation` is JSON-able: the fence, its limits, canaries before, during and after,
-    every attempt, the process's own account of itself, and `crash`, empty when it ended by itself. `observed` is
-    what the run's findings were drawn from.
+    `level` is "N3" or "N2"; "N4" at an identified provider. `isolation` is JSON-able: the fence, its limits, canaries
+    before, during and after, every attempt, the process's own account of itself, and `crash`, empty when it ended by
+    itself. `observed` is what the run's findings were drawn from.
     """
 
     results: tuple[dict[str, Any], ...]
@@ -54,6 +54,9 @@ class Rerun:
     level: str
     run_findings: tuple[Finding, ...]
     observed: Observed = field(repr=False)
+    simulated: bool = True
+    identity: tuple[dict[str, Any], ...] = ()  # the signals that say where it was
+    raw: Mapping[str, bytes] = field(default_factory=dict, repr=False)  # what they were read from, for the evidence
 
 
 class LocalDestination:
@@ -102,33 +105,40 @@ class LocalDestination:
             rerun, seen = process.verify(bundle.resolve(), results.resolve(), kind, on_event)
             after, _ = process.fly((kind,))
         (into / "rerun.log").write_text(rerun.stderr, encoding="utf-8")
-        crash = _crash(rerun, seen)
         lines, summary = _read(results)
         observed = Observed(
             fenced=rerun, before=before, during=_canaries(seen), after=after, secret=control.secret,
-            control_port=control.inside, targets=tuple(targets), sources=tuple(sources), summary=summary, crash=crash,
-            lines=lines, models=_models(bundle),
+            control_port=control.inside, targets=tuple(targets), sources=tuple(sources), summary=summary,
+            crash=_crash(rerun, seen), lines=lines, models=models_of(bundle),
         )  # fmt: skip
-        isolation = {
-            "fence": rerun.kind, "note": rerun.note, "limits": [*rerun.limits, *_OWN_LIMITS],
-            "stronger_fences_refused": dict(rerun.refused_kinds), "setup_seconds": round(rerun.setup_s, 4),
-            "seconds": round(rerun.seconds, 3), "counted": rerun.counted, "unlogged_by_kernel": rerun.unlogged,
-            "log_trusted": observed.log_trusted, "log_distrust": observed.log_distrust,
-            "outside": outside,
-            "canaries": [
-                _told(moment, one)
-                for moment, flown in observed.rounds
-                for one in flown
-            ],
-            "attempts": [asdict(one) for one in observed.own_attempts],
-            "canary_attempts": len(rerun.attempts) - len(observed.own_attempts),
-            "allowed_endpoints": [f"127.0.0.1:{control.inside}"], "environment": sorted(process.environment),
-            "rerun": summary, "crash": crash,
-        }  # fmt: skip
-        return Rerun(
-            results=lines, isolation=isolation, level="N3" if observed.held and observed.worked else "N2",
-            run_findings=tuple(run_findings(observed)), observed=observed,
-        )  # fmt: skip
+        return conclude(observed, {"outside": outside, "environment": sorted(process.environment)})
+
+
+def conclude(observed: Observed, about: Mapping[str, Any]) -> Rerun:
+    """What follows from what was seen.
+
+    Args:
+        about: What else the evidence keeps: whether each target answered without the fence ("outside"), and the names
+            of the variables that the re-run had ("environment").
+    """
+    rerun = observed.fenced
+    isolation = {
+        "fence": rerun.kind, "note": rerun.note, "limits": [*rerun.limits, *_OWN_LIMITS],
+        "stronger_fences_refused": dict(rerun.refused_kinds), "setup_seconds": round(rerun.setup_s, 4),
+        "seconds": round(rerun.seconds, 3), "counted": rerun.counted, "unlogged_by_kernel": rerun.unlogged,
+        "log_trusted": observed.log_trusted, "log_distrust": observed.log_distrust,
+        "outside": about["outside"],
+        "canaries": [_told(moment, one) for moment, flown in observed.rounds for one in flown],
+        "attempts": [asdict(one) for one in observed.own_attempts],
+        "canary_attempts": len(rerun.attempts) - len(observed.own_attempts),
+        "allowed_endpoints": [f"127.0.0.1:{observed.control_port}"], "environment": about["environment"],
+        "rerun": observed.summary, "crash": observed.crash,
+    }  # fmt: skip
+    return Rerun(
+        results=tuple(dict(line) for line in observed.lines), isolation=isolation,
+        level="N3" if observed.held and observed.worked else "N2",
+        run_findings=tuple(run_findings(observed)), observed=observed,
+    )  # fmt: skip
 
 
 class _Process:
@@ -311,7 +321,7 @@ def _read(path: Path) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
     return tuple(line for line in lines if "summary" not in line), summary
 
 
-def _models(bundle: Path) -> frozenset[str]:
+def models_of(bundle: Path) -> frozenset[str]:
     """The models of the bundle, those that the source refused included: they do not run here either."""
     entries = Bundle.open(bundle).entries
     return frozenset(entry.asset.id for entry in entries if entry.asset.kind is Kind.MODEL)

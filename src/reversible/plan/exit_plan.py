@@ -1,6 +1,7 @@
 """What does a plan that was read answer to the rest of the line?"""
 
 import fnmatch
+import functools
 import hashlib
 import os
 import re
@@ -135,13 +136,22 @@ class Plan:
                 found.append(Canary(source=name, asset=str(one.asset), row=row, key=object_key, sha256=sha256))
         return found
 
+    @property
+    def via(self) -> str:
+        """How the bundle gets to an ssh host: "storage" where that can be signed for, else "ssh"."""
+        written = self.written.destination
+        signed = written.storage is not None and written.storage.access_key is not None
+        return written.via or ("storage" if signed else "ssh")
+
     def describe_destination(self) -> dict[str, Any]:
         """The destination as written, without its keys."""
         written = self.written.destination
         storage = written.storage
+        over_ssh = {"provider": written.provider, "host": written.host, "recheck": written.recheck, "via": self.via}
         return {
             "kind": written.kind,
             "country": written.country,
+            **(over_ssh if written.kind == "ssh" else {}),
             "storage": None
             if storage is None
             else {"url": storage.url, "endpoint_url": storage.endpoint_url, "region": storage.region},
@@ -182,10 +192,7 @@ class Plan:
             return None
         from reversible.bundle.storage import open_storage
 
-        def value(name: str) -> str | None:
-            reference: secrets.Secret | secrets.Text | None = getattr(written, name)
-            return None if reference is None else reference.reveal(environ, key=f"destination.storage.{name}")
-
+        value = functools.partial(self._storage_value, environ=environ)
         return open_storage(
             "/".join(part for part in ((value("url") or "").rstrip("/"), below) if part),
             endpoint_url=value("endpoint_url"),
@@ -193,6 +200,34 @@ class Plan:
             access_key=value("access_key"),
             secret_key=value("secret_key"),
         )
+
+    def signed_url(self, method: str, key: str, *, environ: Mapping[str, str] = os.environ) -> str:
+        """An address of one object of the destination's storage, for a host that holds no key: "GET" or "PUT".
+
+        Args:
+            key: Below the plan's URL.
+
+        Raises:
+            UsageError: a variable that the plan refers to is not set, or the plan gives no storage with both keys.
+        """
+        from reversible.bundle.presign import presign
+
+        found = {
+            name: self._storage_value(name, environ=environ) for name in ("url", "region", "access_key", "secret_key")
+        }
+        if not all(found.values()):
+            raise UsageError("destination.storage with both keys is needed to sign an address")
+        url, region, access_key, secret_key = (str(one) for one in found.values())
+        bucket, _, prefix = url.removeprefix("s3://").strip("/").partition("/")
+        endpoint = self._storage_value("endpoint_url", environ=environ) or f"https://s3.{region}.amazonaws.com"
+        return presign(
+            method, endpoint, bucket, f"{prefix}/{key}".lstrip("/"), region=region, access_key=access_key,
+            secret_key=secret_key,
+        )  # fmt: skip
+
+    def _storage_value(self, name: str, *, environ: Mapping[str, str]) -> str | None:
+        reference: secrets.Secret | secrets.Text | None = getattr(self.written.destination.storage, name, None)
+        return None if reference is None else reference.reveal(environ, key=f"destination.storage.{name}")
 
     def read_documents(self) -> list[dict[str, Any]]:
         """The [[document]] tables with each file's digest: the evidence says which bytes were read by whom.

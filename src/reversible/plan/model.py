@@ -19,7 +19,14 @@ _COUNTRY = r"^[A-Z]{2}$"
 _S3_URL = r"^s3://[^/\s]+(/[^\s]*)?$"
 _SHA256 = r"^[0-9a-f]{64}$"
 _HTTP_URL = r"^https?://[^\s]+$"
+_HOST = r"^[A-Za-z0-9_][A-Za-z0-9._@:%\[\]-]{0,253}$"  # never an option of ssh's
+_FOLDER = r"^[A-Za-z0-9./_-]{1,200}$"
+_PROVIDER = r"^[a-z0-9]+$"
+_OF_SSH = ("host", "ssh_config", "kit", "kit_signer", "folder", "via", "keep", "recheck", "anchor")
 PATTERNS_IN_WORDS = {
+    _HOST: "a host's name, or user@host",
+    _FOLDER: "a path of letters, digits, / . _ and -",
+    _PROVIDER: "an id of `reversible providers`",
     _NAME: "a name of at most 63 letters, digits, _ and -",
     _COUNTRY: "two capital letters, such as FR",
     _S3_URL: "s3://bucket/prefix",
@@ -171,9 +178,51 @@ class Storage(_Table):
 class Destination(_Table):
     """The independent European provider, or what stands in for it."""
 
-    kind: Literal["local"] = "local"
+    kind: Literal["local", "ssh"] = Field(
+        default="local", description="local: this machine, behind a fence; ssh: a host of yours at the provider"
+    )
     country: Country | None = Field(default=None, description="ISO 3166-1, two capital letters")
     storage: Storage | None = Field(default=None, description="left out: the bundle stays in the run's own directory")
+    provider: Annotated[str, StringConstraints(pattern=_PROVIDER)] | None = Field(
+        default=None, description="whose host it is: an id of `reversible providers`; held against what the host shows"
+    )
+    host: Annotated[str, StringConstraints(pattern=_HOST)] | None = Field(
+        default=None, description="ssh: the host, as `ssh` takes it: a name of ~/.ssh/config, or user@host"
+    )
+    ssh_config: Annotated[Words, AfterValidator(_inside)] | None = Field(
+        default=None, description="ssh: a file in the place of ~/.ssh/config, relative to the plan's directory"
+    )
+    kit: Annotated[Words, AfterValidator(_inside)] | None = Field(
+        default=None, description="ssh: the folder that `reversible kit build` made, relative to the plan's directory"
+    )
+    kit_signer: Annotated[Text, *_matching(_SHA256)] | None = Field(
+        default=None, description="ssh: fingerprint of the key that signed the kit; this machine's when left out"
+    )
+    folder: Annotated[str, StringConstraints(pattern=_FOLDER)] = Field(
+        default=".reversible", description="ssh: where to work there, below the user's home unless it begins with /"
+    )
+    via: Literal["storage", "ssh"] | None = Field(
+        default=None, description="ssh: how the bundle gets there; by the storage where there is one, when left out"
+    )
+    keep: bool = Field(default=False, description="ssh: leave kit and bundle there for the next run")
+    recheck: bool = Field(
+        default=True, description="ssh: verify here, too: what the host alone says then proves nothing on the bundle"
+    )
+    anchor: Words | None = Field(
+        default=None, description="ssh: the city in the Union where this machine is; the round trip bounds the distance"
+    )
+
+    @model_validator(mode="after")
+    def _what_its_kind_needs(self) -> Self:
+        if self.kind == "ssh" and (self.host is None or self.kit is None):
+            raise PydanticCustomError("pair", "host and kit, where kind is ssh")
+        if self.kind == "ssh" and self.via == "storage" and (self.storage is None or self.storage.access_key is None):
+            raise PydanticCustomError("pair", "storage with both keys, where via is storage")
+        if self.kind == "local":
+            foreign = sorted(set(_OF_SSH) & self.model_fields_set)
+            if foreign:
+                raise PydanticCustomError("pair", 'kind = "ssh" with {keys}', {"keys": ", ".join(foreign)})
+        return self
 
 
 class Exit(_Table):

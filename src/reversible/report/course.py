@@ -36,6 +36,7 @@ def places(about: Material) -> tuple[Block, ...]:
     return (
         sources if sources.rows else paragraph(tr.text("No source was read in this run.")),
         destination,
+        *_identity(about),
         fence,
         *_limits(about, isolation.get("limits")),
         _listed(about, isolation.get("canaries"), tr.text("Canaries: what had to fail and what had to work"),
@@ -43,6 +44,33 @@ def places(about: Material) -> tuple[Block, ...]:
         _listed(about, isolation.get("attempts"), tr.text("Attempts to reach something outside during the re-run"),
                 ("target", "by", "outcome"), tr.text("No attempt to reach anything outside was recorded.")
                 if isolation else tr.text("Attempts were not recorded: nothing was re-run.")),
+    )  # fmt: skip
+
+
+def _identity(about: Material) -> tuple[Block, ...]:
+    """Each signal that says whose host it is, and how it could be forged; nothing where none was asked for."""
+    tr, signals = about.tr, about.run.get("identity") or ()
+    if not signals:
+        return ()
+    return (
+        Table(
+            caption=tr.text("Signals that say whose host it is, and where"),
+            heads=(
+                tr.text("Signal"), tr.text("What it says"), tr.text("Names"), tr.text("Held against the plan"),
+                tr.text("Given by the provider itself"), tr.text("Root of the host can forge it"),
+            ),
+            rows=tuple(
+                (
+                    Cell(tr.label("signal", str(one.get("signal")))),
+                    about.say(str(one.get("says")), one.get("facts") or {}),
+                    about.recorded(one.get("provider")),
+                    Cell(tr.label("signal outcome", str(one.get("outcome")))),
+                    about.recorded(one.get("authenticated")),
+                    about.recorded(one.get("forgeable_by_root")),
+                )
+                for one in signals
+            ),
+        ),
     )  # fmt: skip
 
 
