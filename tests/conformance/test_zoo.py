@@ -10,8 +10,10 @@ import pytest
 from conformance import zoo
 from conformance.paths import COMPARE, FILES, PATHS
 from conformance.zoo import DIFFER, EQUAL, PAIRS, Pair
+from reversible.fingerprint import accelerator
 
 HERE = Path(__file__).parent
+STRONG = "strong fingerprint"
 
 
 def test_the_zoo_is_large_and_has_both_kinds() -> None:
@@ -63,6 +65,23 @@ def test_the_verdict_is_right(pair: Pair, path: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", [FILES, COMPARE])
 def test_the_paths_through_files_are_right(pair: Pair, path: str, tmp_path: Path) -> None:
     assert PATHS[path](pair.left, pair.right, pair.key, tmp_path) == pair.verdict, pair.why
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [path for path in PATHS if path != STRONG])  # which has none
+def test_the_verdict_is_right_by_the_compiled_loops(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As tables of a million cells and more are hashed; numpy alone does it for the small ones above."""
+    used: list[str] = []
+    choose = accelerator.choose
+    monkeypatch.setattr(accelerator, "_WORTH_LOADING", 0)
+    monkeypatch.setattr(accelerator, "_WORTH_COMPILING", 0)
+    monkeypatch.setattr(accelerator, "choose", lambda *given: (used.append(choose(*given)), used[-1])[1])
+    for number, pair in enumerate(pair for pair in PAIRS if pair.parquet or path not in (FILES, COMPARE)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+
+        assert PATHS[path](pair.left, pair.right, pair.key, folder) == pair.verdict, (pair.name, pair.why)
+    assert set(used) == {"numba"}
 
 
 def _write_both(pair: Pair, folder: Path) -> None:

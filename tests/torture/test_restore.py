@@ -21,8 +21,9 @@ from postgres_versions import ServerOf
 from reversible.bundle.reader import Bundle
 from reversible.cli.restore import status
 from reversible.errors import BundleError, DestinationError, UsageError
+from reversible.fingerprint import accelerator
 from reversible.interfaces import Restored
-from reversible_exporters import postgres_restore_target
+from reversible_exporters import postgres_loops, postgres_restore_target
 from reversible_exporters.postgres_restore import PostgresRestorer
 from reversible_samples import company
 from reversible_samples.postgres_server import PostgresServer
@@ -71,7 +72,15 @@ def run(bundle: Bundle, target: Database, *arguments: str) -> "subprocess.Comple
 
 
 @pytest.mark.slow
-def test_the_torture_comes_back_and_its_dump_is_identical(source: Database, target: Database, tmp_path: Path) -> None:
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_torture_comes_back_and_its_dump_is_identical(
+    source: Database, target: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: bool
+) -> None:
+    if compiled:  # the loops that large tables are read and hashed with
+        for module in (postgres_loops, accelerator):
+            for limit in ("_WORTH_LOADING", "_WORTH_COMPILING"):
+                monkeypatch.setattr(module, limit, 0)
+        assert postgres_loops.loops(0) is not None
     source.run(TORTURE.read_text(encoding="utf-8"))
     bundle = exported(source, tmp_path / "b", part_rows=400)
 
