@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reversible.equivalence import runtime, sweeps
-from reversible.golden import inputs_sha256
+from reversible.golden import DRAWN, inputs_sha256
 from reversible.processing import images, terms
 from reversible.processing.text import Tokenizer
 from reversible.wire import Field
@@ -57,7 +57,7 @@ def made(
     draw = np.random.default_rng(seed)
     values, plan = _values(folder, model, takes, count, batch_size, draw)
     questions = Questions.of(
-        values, labels=(None,) * count, origins=("drawn",) * count, sha256="",
+        values, labels=(None,) * count, origins=(DRAWN,) * count, sha256="",
         plan=f"no file was given: {plan}, by numpy's PCG64, seed {seed}", **({"form": form} if form else {}),
     )  # fmt: skip
     if probes:

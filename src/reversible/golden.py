@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FORMAT, OLD_FORMAT = "reversible-golden/2", "reversible-golden/1"
 INPUT, OUTPUT = "input", "output"  # the column of an only value; of several, "input:NAME"
+DRAWN = "drawn"  # the origin of inputs that were made, where the plan names no file
 LAID_OUT = 64  # inputs of different sizes that are also written as tensors, each alone, in ONNX's own layout
 _SIZES = ".shape"  # the column of the sizes, where they differ from row to row
 _RESERVED = frozenset({"index", "label", "origin"})

@@ -86,6 +86,11 @@ class Golden:
         return self.said is not None or decisions.classifies(self.outputs, rule)
 
     @property
+    def made(self) -> bool:
+        """Whether nobody gave inputs, and they were made of what the model takes."""
+        return golden.DRAWN in self.origins
+
+    @property
     def exact(self) -> bool:
         """Whether the numbers are whole: then they are the same, or they are not."""
         return self.outputs.dtype.kind in "iub"

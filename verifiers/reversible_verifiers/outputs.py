@@ -31,6 +31,11 @@ _STRANGE_BATCHES = (7, 11)
 _STRANGE = 64  # inputs asked in such a batch
 _ONE_BY_ONE = 32
 _SHOWN = 5
+_GIVEN = "{n} distinct inputs asked again, in batches of {batches}; the endpoint answered {again} of them twice"
+_MADE = (
+    "{n} distinct inputs, made of what the model takes and no sample of its use, asked again, in batches of {batches}; "
+    "the endpoint answered {again} of them twice"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +168,7 @@ class _Comparison:
         yield self._finding(
             "model.inputs_compared",
             n,
-            "{n} distinct inputs asked again, in batches of {batches}; the endpoint answered {again} of them twice",
+            _MADE if self._golden.made else _GIVEN,
             facts={"n": n, "batches": batches, "again": len(self._golden.witness_rows)},
         )
         yield self._agreement(n, agreeing, measured)
