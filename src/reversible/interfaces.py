@@ -96,7 +96,7 @@ class Verifier(Protocol):
     """Answers one question about one asset, from the bundle alone.
 
     - It opens no socket and imports nothing of the vendor's.
-    - Same bundle, same findings: no clock, no randomness.
+    - Same bundle, same findings: no clock, no randomness. Of time alone a clock is the only witness (ADR 28).
     - What it cannot read it leaves to the caller: raise, never pass.
     """
 

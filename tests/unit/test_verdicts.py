@@ -435,8 +435,9 @@ def test_rule_5_a_stand_in_never_proves_what_needs_the_destination(level: ProofL
         if clause.proof_level >= ProofLevel.N4:
             case = Case(clause.id)
             case.level, case.simulated = level, True
+            waits = not any(one.required for one in case.criteria)  # for the contract's numbers
 
-            assert said(case) is Verdict.PARTIAL
+            assert said(case) is (Verdict.NOT_TESTED if waits else Verdict.PARTIAL)
             assert case.verdict().low == 0
 
 
