@@ -26,6 +26,7 @@ from reversible.errors import BundleError, SourceError
 from reversible.findings import Finding
 from reversible.testing.mutations import reseal
 from reversible.testing.proxy import Fault, FaultyProxy
+from reversible.testing.tls import Authority, TLSFront
 from reversible_exporters.s3 import S3Exporter
 from reversible_samples.s3_servers import MiniStack
 from reversible_verifiers.objects import Objects
@@ -602,3 +603,22 @@ def test_settings_that_mean_nothing_are_refused(vendor: MiniStack, changes: dict
 def test_the_endpoints_are_what_a_fence_must_close(vendor: MiniStack) -> None:
     assert exporter_of(vendor).endpoints == (vendor.endpoint_url.removeprefix("http://"),)
     assert exporter_of(vendor, endpoint_url=None).endpoints[0] == f"s3.{vendor.region}.amazonaws.com:443"
+
+
+# --- over TLS ---------------------------------------------------------------------------------------------------
+
+
+def test_a_bucket_leaves_over_tls_with_an_authority_that_the_customer_names(
+    vendor: MiniStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both clients honour AWS_CA_BUNDLE; without it, each refuses."""
+    authority = Authority(tmp_path / "authority")
+    with TLSFront(vendor.endpoint_url, authority.server("127.0.0.1")) as front:
+        exporter = exporter_of(vendor, bucket="flat", endpoint_url=front.endpoint_url)
+        with pytest.raises(SourceError, match="certificate"):
+            list(exporter.discover())
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.bundle))
+        asset, bundle = export(exporter_of(vendor, bucket="flat", endpoint_url=front.endpoint_url), tmp_path / "bundle")
+
+    assert {row["key"] for row in index_of(bundle, asset)} == {"one", "logs/two"}
+    assert all(finding.value == 0 for finding in findings(bundle, asset).values() if finding.metric.endswith("missing"))

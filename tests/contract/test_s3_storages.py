@@ -65,14 +65,24 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def store(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, authority: Authority
 ) -> Iterator[Store]:
-    server = s3_makes.started(request.param, tmp_path_factory.mktemp(request.param))
+    yield from opened(request.param, tmp_path_factory.mktemp(request.param), authority)
+
+
+@pytest.fixture(scope="module")
+def weed(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Store]:
+    """For what is ours alone, whichever server answers."""
+    yield from opened("seaweedfs", tmp_path_factory.mktemp("weed"), authority)
+
+
+def opened(make: str, folder: Path, authority: Authority) -> Iterator[Store]:
+    server = s3_makes.started(make, folder)
     try:
         s3 = server.client()
         s3.create_bucket(Bucket=BUCKET)
         s3.create_bucket(Bucket=LOCKING, ObjectLockEnabledForBucket=True)  # Swift takes that, and has no locks
         s3.put_bucket_versioning(Bucket=LOCKING, VersioningConfiguration={"Status": "Enabled"})
         with TLSFront(server.endpoint_url, authority.server("127.0.0.1", "localhost")) as front:
-            yield Store(request.param, server, front, authority)
+            yield Store(make, server, front, authority)
     finally:
         server.stop()
 
@@ -145,39 +155,37 @@ def test_an_altered_file_is_found_and_sent_again(store: Store, bundle: Bundle, t
 # --- trust --------------------------------------------------------------------------------------------------------
 
 
-def test_an_authority_that_nobody_named_is_not_trusted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_authority_that_nobody_named_is_not_trusted(weed: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(DestinationError, match=r"its certificate is not trusted: .*issuer certificate") as caught:
-        list(store.storage("x", ca_bundle=None).listing())
+        list(weed.storage("x", ca_bundle=None).listing())
 
     assert "\n" not in caught.value.message
     assert "AWS_CA_BUNDLE" in caught.value.hint
-    monkeypatch.setenv("AWS_CA_BUNDLE", str(store.authority.bundle))
-    assert list(store.storage("nothing-there", ca_bundle=None).listing()) == []
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(weed.authority.bundle))
+    assert list(weed.storage("nothing-there", ca_bundle=None).listing()) == []
 
 
 @pytest.mark.parametrize(
     ("names", "lasts", "said"),
     [(("elsewhere.example",), 1, "IP address mismatch"), (("127.0.0.1",), -1, "certificate has expired")],
 )
-def test_a_wrong_certificate_is_refused_in_one_line(
-    store: Store, names: tuple[str, ...], lasts: int, said: str
-) -> None:
-    context = store.authority.server(*names, lasts=timedelta(days=lasts))
+def test_a_wrong_certificate_is_refused_in_one_line(weed: Store, names: tuple[str, ...], lasts: int, said: str) -> None:
+    context = weed.authority.server(*names, lasts=timedelta(days=lasts))
     with (
-        TLSFront(store.server.endpoint_url, context) as front,
+        TLSFront(weed.server.endpoint_url, context) as front,
         pytest.raises(DestinationError, match=said) as caught,
     ):
-        list(store.storage("x", endpoint_url=front.endpoint_url).listing())
+        list(weed.storage("x", endpoint_url=front.endpoint_url).listing())
     assert "\n" not in caught.value.message
 
 
-def test_a_bundle_of_authorities_that_is_none_is_said(store: Store, tmp_path: Path) -> None:
+def test_a_bundle_of_authorities_that_is_none_is_said(weed: Store, tmp_path: Path) -> None:
     (tmp_path / "empty.pem").write_text("nothing")
     for place in (tmp_path / "empty.pem", tmp_path / "none.pem"):
         with pytest.raises(UsageError, match=r"ca_bundle: .* cannot be read as certificates"):
-            list(store.storage("x", ca_bundle=str(place)).listing())
+            list(weed.storage("x", ca_bundle=str(place)).listing())
 
 
 # --- what each make does --------------------------------------------------------------------------------------------

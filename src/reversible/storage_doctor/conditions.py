@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from reversible.storage_doctor.bench import Bench, Note, lies, operation, refused
 
-_WRITERS = 8
+_WRITERS, _ROUNDS = 12, 4
 _TAKEN = (409, 412)  # READ (AWS, "conditional writes"): 412 PreconditionFailed, 409 ConditionalRequestConflict
 
 
@@ -35,8 +35,8 @@ def replace(bench: Bench) -> None:
 
 @operation("conditional.race", "of several that put a new object at once, one succeeds")
 def race(bench: Bench) -> Note | None:
-    """Three rounds: one that goes well proves little, and one that does not proves all."""
-    for number in range(3):
+    """A round that goes well proves little, and one that does not proves all."""
+    for number in range(_ROUNDS):
         key = bench.key(f"conditional-race-{number}")
         bodies = [bench.content() for _ in range(_WRITERS)]
 
@@ -51,7 +51,7 @@ def race(bench: Bench) -> Note | None:
         if len(winners) != 1:
             lies("{winners} of {writers} were told that theirs is the object", winners=len(winners), writers=_WRITERS)
         bench.same(key, winners[0])
-    return "in {rounds} rounds of {writers}", {"rounds": 3, "writers": _WRITERS}
+    return "in {rounds} rounds of {writers}", {"rounds": _ROUNDS, "writers": _WRITERS}
 
 
 OPERATIONS = (create, replace, race)
