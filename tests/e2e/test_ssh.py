@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -125,9 +126,12 @@ def test_a_dry_run_to_a_second_host_names_each_signal_and_refuses_loc_01(
                 **os.environ, "SHOP_PASSWORD": vendor.password, "EU_ACCESS": storage.access_key,
                 "EU_SECRET": storage.secret_key, "REVERSIBLE_KEY": str(key.path),
             }  # fmt: skip
+            check = reversible("check", tmp_path / "exit-plan.toml", environment=environment)
             command = ["dry-run", str(tmp_path / "exit-plan.toml"), "--into", str(tmp_path / "run"), "--lang", "en"]
             done = reversible(*command, environment=environment)
 
+    assert re.search(r"ok +destination +kit \S+: \d+ packages for Python 3\.\d+ on", check.stdout), check.stdout
+    assert re.search(r"ok +destination +host eu-host: Python 3\.\d+ on .*MB free", check.stdout), check.stdout
     assert done.returncode == 0, done.stdout + done.stderr
     data = tmp_path / "run/evidence/data"
     run = json.loads((data / "run.json").read_bytes())

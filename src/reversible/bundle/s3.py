@@ -20,7 +20,7 @@ from urllib.parse import unquote_plus
 from reversible.bundle import bag, s3_upload
 from reversible.bundle.transfer import ATTEMPTS
 from reversible.errors import DestinationError, Interrupted
-from reversible.s3 import Answer, Client, Keys, UnreachableError, trust
+from reversible.s3 import Answer, Client, Keys, UnreachableError, signing, trust
 from reversible.storage_doctor import Examination, Settings, Trial
 from reversible.storage_doctor.bench import PROBES
 from reversible.storage_doctor.doctor import SHIPPING, Doctor
@@ -107,6 +107,17 @@ class S3Storage:
         for block in self._read(key, stop):
             digest.update(block)
         return digest.hexdigest()
+
+    def signed_url(self, method: str, key: str, *, expires_s: int = 12 * 3600) -> str:
+        """An address by which whoever holds it reads ("GET") or writes ("PUT") this one key, until it expires.
+
+        Raises:
+            DestinationError: the bucket does not answer, or there are no credentials.
+        """
+        client, path = self.reached(), self._path(key)
+        query = signing.encoded_query(client.presigned(method, path, expires_s=expires_s))
+        scheme = self._endpoint.partition(":")[0]
+        return f"{scheme}://{client.host}{signing.encoded_path(client.path(path))}?{query}"
 
     def listing(self) -> Iterator[tuple[str, int]]:
         """Every key below the prefix; folders that some servers show, and our own probes, are left out."""

@@ -63,6 +63,7 @@ def check(plan_file: Path, as_json: bool, lang: str) -> int:
     except ReversibleError as error:
         there.append(("destination", Reachability(subject="storage", ok=False, seen=error.message, hint=error.hint)))
         statuses.append(error.exit_status)
+    there += [("destination", answer) for answer in _host(loaded)]
     statuses += [DestinationError.exit_status for _, answer in there if not answer.ok]
     answers += there
     status = min(statuses, default=0)
@@ -91,6 +92,22 @@ def _samples(loaded: "Plan") -> "Iterator[tuple[str, Reachability]]":
             f" large tables. sample_rows = {one.needed}, or the contract's own mark in [[clauses.criterion]]"
         )
         yield one.source, Reachability(subject="sample_rows", ok=True, seen=seen)
+
+
+def _host(loaded: "Plan") -> "list[Reachability]":
+    """Whether the plan's host can be reached over ssh, and takes the kit."""
+    from reversible.destinations import chosen
+    from reversible.destinations.ssh import SshDestination
+    from reversible.errors import ReversibleError
+    from reversible.interfaces import Reachability
+
+    if loaded.written.destination.kind != "ssh":
+        return []
+    try:
+        destination = chosen.destination(loaded, run_id="check", criteria=(), timeout_s=0)
+    except ReversibleError as error:
+        return [Reachability(subject="kit", ok=False, seen=error.message, hint=error.hint)]
+    return list(destination.reach()) if isinstance(destination, SshDestination) else []
 
 
 def _place(storage: "Storage", country: str | None) -> "Reachability":

@@ -1,9 +1,9 @@
 """Which destination does a plan name, and what does it need?"""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from reversible import providers
@@ -15,6 +15,9 @@ from reversible.errors import UsageError
 from reversible.evidence import keys
 from reversible.kit.manifest import Kit
 from reversible.plan import Plan
+
+if TYPE_CHECKING:
+    from reversible.bundle.s3 import S3Storage
 
 Destination = LocalDestination | SshDestination
 _NONCE = "identity-nonce.txt"
@@ -55,7 +58,7 @@ def destination(plan: Plan, *, run_id: str, criteria: Sequence[Mapping[str, Any]
         signer=signer,
         folder=written.folder,
         keep=written.keep,
-        urls=(lambda path: plan.signed_url("GET", f"{run_id}/{path}")) if plan.via == "storage" else None,
+        urls=_urls(plan, run_id),
         questions=identity.Questions(
             provider=written.provider, leaving=str(plan.written.contract.provider),
             anchor=str(written.anchor) if written.anchor else None, echo=_echo(plan, run_id),
@@ -69,22 +72,35 @@ def destination(plan: Plan, *, run_id: str, criteria: Sequence[Mapping[str, Any]
 def _echo(plan: Plan, run_id: str) -> identity.Echo | None:
     """The nonce's way through the storage: beside the run's folder, which holds the bundle and nothing else."""
     storage = plan.written.destination.storage
-    if storage is None or storage.access_key is None:
+    if storage is None:
         return None
-    below = f"{run_id}-identity"
+    opened = _storage(plan, f"{run_id}-identity")
     endpoint = storage.endpoint_url.reveal() if storage.endpoint_url else None
 
     def read_back() -> bytes:
-        opened = plan.open_storage(below=below)
-        assert opened is not None  # noqa: S101 - there is one
         with tempfile.TemporaryDirectory(prefix="reversible-") as scratch:
             came = Path(scratch) / "nonce"
             opened.get(_NONCE, came)
             return came.read_bytes()[:1000]
 
     return identity.Echo(
-        url=plan.signed_url("PUT", f"{below}/{_NONCE}"),
+        sign=lambda: opened.signed_url("PUT", _NONCE),
         read_back=read_back,
         place=providers.place_of(providers.load(), endpoint_url=endpoint, region=storage.region.reveal()),
         verified_tls=endpoint is None or urlsplit(endpoint).scheme == "https",
     )
+
+
+def _urls(plan: Plan, run_id: str) -> Callable[[str], str] | None:
+    if plan.via == "ssh":
+        return None
+    opened = _storage(plan, run_id)
+    return lambda path: opened.signed_url("GET", path)
+
+
+def _storage(plan: Plan, below: str) -> "S3Storage":
+    from reversible.bundle.s3 import S3Storage  # a local run needs none of it
+
+    opened = plan.open_storage(below=below)
+    assert isinstance(opened, S3Storage)  # noqa: S101 - a plan's storage is s3://
+    return opened

@@ -17,7 +17,7 @@ from typing import Any
 
 from reversible import providers
 from reversible.bundle.writer import json_bytes
-from reversible.destinations.ssh_line import Line
+from reversible.destinations.ssh_line import Line, LineLostError
 from reversible.errors import ReversibleError
 from reversible.findings import Finding, Scalar
 from reversible.providers import Place
@@ -54,13 +54,13 @@ class Echo:
     """A nonce through the provider's regional bucket: the host writes it, we read it back.
 
     Attributes:
-        url: Where the host writes, signed by us for this one write.
+        sign: Gives the address where the host writes, signed by us for this one write.
         read_back: Reads it, by our own client and over its own connection.
         place: Whose storage that is, by its address; None when no row of the catalogue knows it.
         verified_tls: Whether the address is https: both ends then verify its certificate.
     """
 
-    url: str
+    sign: Callable[[], str]
     read_back: Callable[[], bytes]
     place: Place | None
     verified_tls: bool
@@ -217,16 +217,21 @@ def _ask_storage(line: Line, echo: Echo | None, notes: _Notes) -> None:
         notes.signals.append(Signal(kind=kind, seen="not tried: the plan gives no storage that we can sign for"))
         return
     nonce = secrets.token_hex(32)
-    wrote = line.ask("send", url=echo.url, text=nonce) if echo.url else {}
+    wrote: dict[str, Any] = {}
+    came: bytes | None = None
+    why = url = ""
     try:
-        came: bytes | None = echo.read_back()
-        why = ""
+        url = echo.sign()
+        wrote = line.ask("send", url=url, text=nonce)
+        came = echo.read_back()
+    except LineLostError:
+        raise
     except ReversibleError as error:
-        came, why = None, error.message
+        why = error.message
     held = came == nonce.encode()
     notes.raw["identity-storage-echo.json"] = json_bytes(
         {"nonce": nonce, "written": wrote, "read_back": None if came is None else came.decode("ascii", "replace"),
-         "error": why, "host": echo.url.split("?")[0], "verified_tls": echo.verified_tls}
+         "error": why, "address": url.partition("?")[0], "verified_tls": echo.verified_tls}
     )  # fmt: skip
     if not held:
         notes.signals.append(Signal(kind=kind, seen="the nonce did not come back from the bucket"))

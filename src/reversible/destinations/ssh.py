@@ -27,6 +27,7 @@ from reversible.destinations import account, held, identity
 from reversible.destinations.local import LocalDestination, Rerun, conclude, models_of
 from reversible.destinations.ssh_line import Host, Line, LineLostError
 from reversible.errors import BundleError, DestinationError
+from reversible.interfaces import Reachability
 from reversible.kit import wheel
 from reversible.kit.manifest import UNLISTED, Kit
 
@@ -98,6 +99,24 @@ class SshDestination:
             results, limit = there.results, UNCHECKED
         isolation = {**there.isolation, "host": self.host, "limits": [*there.isolation["limits"], THEIR_WORD, limit]}
         return replace(there, results=results, isolation=isolation)
+
+    def reach(self) -> Iterator[Reachability]:
+        """Whether the kit is whole and the host can take it; nothing is written there, but for an empty folder."""
+        try:
+            self.kit.check(self.signer)
+            refuse_other_code(self.kit)
+            seen = f"{len(self.kit.packages)} packages for {self.kit.target}, signed by {self.signer[:16]}…"
+            yield Reachability(subject=f"kit {self.kit.root}", ok=True, seen=seen)
+            with Line(self.host, config=self.config, pythons=self._pythons()) as line:
+                refuse_host(self.host, line.host, self.kit)
+                room = line.ask("room", folder=self.folder)
+                line.ask("leave")
+            seen = f"Python {line.host.python} on {line.host.machine}, glibc {line.host.glibc}; "
+            yield Reachability(
+                subject=f"host {self.host}", ok=True, seen=f"{seen}{room['folder']} has {room['free'] >> 20} MB free"
+            )
+        except (BundleError, DestinationError) as error:
+            yield Reachability(subject=f"host {self.host}", ok=False, seen=error.message, hint=error.hint)
 
     def _until_it_holds(self, bundle: Bundle, sources: Sequence[str], into: Path, on_event: Watch) -> Rerun:
         for wait_s in (*ATTEMPTS_WAIT_S, None):

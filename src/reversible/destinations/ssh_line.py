@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 ALIVE_S = 10.0  # how often we say that we are still here
 _MARK = "REVERSIBLE-AGENT"
+_ANSWER_LIMIT = 1 << 24  # bytes of one answer; a thousand files' digests take 0.2 MB
 _NOISE_LIMIT = 200  # lines that a login may print before our far end speaks
 _OPTIONS = (
     "BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=20", "ServerAliveInterval=15",
@@ -169,7 +170,9 @@ class Line:
             raise self._lost() from error
 
     def _read(self) -> dict[str, Any]:
-        line = self._out.readline()
+        line = self._out.readline(_ANSWER_LIMIT)
+        if len(line) == _ANSWER_LIMIT:
+            raise DestinationError(f"{self.name}: the far end answered more than {_ANSWER_LIMIT >> 20} MiB in one line")
         if not line.endswith(b"\n"):
             raise self._lost()
         try:
@@ -182,7 +185,7 @@ class Line:
 
     def _introduced(self) -> Host:
         for _ in range(_NOISE_LIMIT):
-            line = self._out.readline().decode("utf-8", "replace")
+            line = self._out.readline(1 << 16).decode("utf-8", "replace")
             if not line:
                 break
             if line.startswith(f"{_MARK} ") and len(words := line.split()[1:]) == 5:

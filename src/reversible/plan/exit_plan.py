@@ -140,8 +140,7 @@ class Plan:
     def via(self) -> str:
         """How the bundle gets to an ssh host: "storage" where that can be signed for, else "ssh"."""
         written = self.written.destination
-        signed = written.storage is not None and written.storage.access_key is not None
-        return written.via or ("storage" if signed else "ssh")
+        return written.via or ("ssh" if written.storage is None else "storage")
 
     def describe_destination(self) -> dict[str, Any]:
         """The destination as written, without its keys."""
@@ -200,30 +199,6 @@ class Plan:
             access_key=value("access_key"),
             secret_key=value("secret_key"),
         )
-
-    def signed_url(self, method: str, key: str, *, environ: Mapping[str, str] = os.environ) -> str:
-        """An address of one object of the destination's storage, for a host that holds no key: "GET" or "PUT".
-
-        Args:
-            key: Below the plan's URL.
-
-        Raises:
-            UsageError: a variable that the plan refers to is not set, or the plan gives no storage with both keys.
-        """
-        from reversible.bundle.presign import presign
-
-        found = {
-            name: self._storage_value(name, environ=environ) for name in ("url", "region", "access_key", "secret_key")
-        }
-        if not all(found.values()):
-            raise UsageError("destination.storage with both keys is needed to sign an address")
-        url, region, access_key, secret_key = (str(one) for one in found.values())
-        bucket, _, prefix = url.removeprefix("s3://").strip("/").partition("/")
-        endpoint = self._storage_value("endpoint_url", environ=environ) or f"https://s3.{region}.amazonaws.com"
-        return presign(
-            method, endpoint, bucket, f"{prefix}/{key}".lstrip("/"), region=region, access_key=access_key,
-            secret_key=secret_key,
-        )  # fmt: skip
 
     def _storage_value(self, name: str, *, environ: Mapping[str, str]) -> str | None:
         reference: secrets.Secret | secrets.Text | None = getattr(self.written.destination.storage, name, None)

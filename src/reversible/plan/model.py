@@ -216,8 +216,8 @@ class Destination(_Table):
     def _what_its_kind_needs(self) -> Self:
         if self.kind == "ssh" and (self.host is None or self.kit is None):
             raise PydanticCustomError("pair", "host and kit, where kind is ssh")
-        if self.kind == "ssh" and self.via == "storage" and (self.storage is None or self.storage.access_key is None):
-            raise PydanticCustomError("pair", "storage with both keys, where via is storage")
+        if self.kind == "ssh" and self.via == "storage" and self.storage is None:
+            raise PydanticCustomError("pair", "storage, where via is storage")
         if self.kind == "local":
             foreign = sorted(set(_OF_SSH) & self.model_fields_set)
             if foreign:
