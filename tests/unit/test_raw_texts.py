@@ -12,8 +12,10 @@ import text_model
 from text_model import ASSET
 
 from reversible.bundle.reader import Bundle
+from reversible.equivalence.ladder import TOO_FEW_NAMES
 from reversible.errors import BundleError
 from reversible.findings import Finding
+from reversible.serving import ModelServer, ServedModel, replay
 from reversible_verifiers.outputs import Outputs
 
 FORMS = ("label and probabilities", "label and score", "probabilities")
@@ -73,6 +75,29 @@ def test_another_order_of_the_labels_fails_though_every_number_agrees(tmp_path: 
     assert found["equivalence"].value == "F"
     assert "other names" in found["equivalence"].places[0]
     assert found["max_abs_diff"].value == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("form", ["label alone", "class"])
+def test_an_endpoint_that_says_names_alone_is_judged_by_its_decisions(tmp_path: Path, form: str) -> None:
+    few = measure(text_model.write(tmp_path / "few", answers=form))
+    many = measure(text_model.write(tmp_path / "many", answers=form, count=4500))
+    other = measure(text_model.write(tmp_path / "other", answers=form, vendor={"lowercase": False}))
+
+    assert few["equivalence"].value == "U"
+    assert few["equivalence"].facts["error"] == TOO_FEW_NAMES
+    assert many["equivalence"].value == "D"
+    assert isinstance(many["agreement_lb95"].value, float)
+    assert many["agreement_lb95"].value > 0.998
+    assert other["equivalence"].value == "F"
+    assert any("probe: upper case" in place for place in other["agreement_lb95"].places)
+    for found in (few, many, other):
+        for metric in ("max_abs_diff", "error_ratio_median", "error_ratio_max"):
+            assert found[metric].value is None
+            assert found[metric].error
+    with ModelServer(ServedModel(Bundle.open(tmp_path / "few"), ASSET)) as server:
+        replayed = replay(Bundle.open(tmp_path / "few"), ASSET, server.url)
+    assert replayed is not None
+    assert not replayed.differs
 
 
 def test_what_the_endpoint_refuses_of_the_probes_is_recorded(tmp_path: Path) -> None:

@@ -75,8 +75,13 @@ def write(
     answers: str = "label and probabilities",
     refuses_empty: bool = False,
     kept: bool = True,
+    count: int = 120,
 ) -> Bundle:
-    """The bundle; `answers` may be "label and score" or "probabilities" too, `kept` whether a reference travels."""
+    """The bundle.
+
+    `answers` may be "label and score", "probabilities", "label alone" or "class" (its number) too; `kept` says
+    whether a reference travels.
+    """
     own = CountVectorizer(lowercase=True, token_pattern=r"(?u)\b\w+\b").fit([*texts(), *map(str.upper, texts())])
     vocabulary = sorted(own.vocabulary_, key=own.vocabulary_.__getitem__)
     usual = {"lowercase": True, "token_pattern": r"(?u)\b\w+\b", "vocabulary": vocabulary}
@@ -97,6 +102,10 @@ def write(
         rows: list[Any] = found.tolist()
         if answers == "label and score":
             rows = [{"label": name, "score": max(row)} for name, row in zip(named, rows, strict=True)]
+        elif answers == "label alone":
+            rows = list(named)
+        elif answers == "class":
+            rows = found.argmax(axis=1).tolist()
         elif answers == "label and probabilities":
             rows = [{"label": name, "probabilities": row} for name, row in zip(named, rows, strict=True)]
         return golden_set.Answer(
@@ -109,7 +118,7 @@ def write(
         "strip_accents": None, "token_pattern": r"(?u)\b\w+\b", "ngram_range": [1, 1], "stop_words": None,
         "binary": False, "unicode": "14.0.0", "vocabulary": vocabulary, **(carried or {}),
     }  # fmt: skip
-    given = np.array(texts(), dtype=object)
+    given = np.array(texts(count), dtype=object)
     about = {"labels": (None,) * len(given), "origins": ("given",) * len(given), "sha256": "0" * 64}
     questions = golden_probes.add(Questions.of({"text": given}, **about))
     writer = BundleWriter(root)

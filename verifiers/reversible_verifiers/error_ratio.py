@@ -80,6 +80,8 @@ def measure(
         rule: How a decision follows from an answer.
         agrees: Whether each input got the endpoint's decision, by name.
     """
+    if golden.names_alone:
+        return _by_names(folder, golden, reruns, agrees)
     path = folder / "model.onnx"
     first = golden.first_of_equals
     digest = inputs_sha256(golden.asked.columns)
@@ -144,6 +146,31 @@ def measure(
         near=near,
         judged=~np.isnan(everywhere),
     )
+
+
+def _by_names(folder: Path, golden: Golden, reruns: Sequence[Answers], agrees: NDArray[np.bool_]) -> Measured:
+    """The rung where the endpoint says what it decided and no numbers: D at best."""
+    first = golden.first_of_equals
+    refused = any(one.answers is None for one in reruns)
+    seen = Seen(
+        output=golden.name,
+        population=f"the golden set of {golden.count} inputs",
+        inputs_sha256=inputs_sha256(golden.asked.columns),
+        n=int(first.sum()),
+        identical=False,
+        distinct=len(set(golden.said or ())),
+        ratios=None,
+        flips=int((~agrees & first).sum()),
+        names_alone=True,
+        why=ladder.NAMES_ALONE,
+    )
+    standing = ladder.stand(seen)
+    off = standing.rung is Rung.FAILED
+    place = _place(folder, golden, refused=refused, misnamed=False, away=str) if off else ""
+    return Measured(
+        standing=standing, source="none", rows=0, coverage=0.0, place=place,
+        worst=tuple(np.flatnonzero(~agrees)[:5].tolist()) if off else (), near=agrees, judged=np.ones_like(agrees),
+    )  # fmt: skip
 
 
 def _own(path: Path, golden: Golden) -> tuple[Reference | None, str]:

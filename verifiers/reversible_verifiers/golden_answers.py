@@ -19,7 +19,7 @@ from reversible.equivalence import decisions, groups, masks
 from reversible.equivalence.ratio import Recording
 from reversible.errors import BundleError
 from reversible.golden import Column
-from reversible.processing.answers import Source, sources
+from reversible.processing.answers import Source, label_of, said, sources
 from reversible.processing.asked import Asked
 from reversible.processing.raw import Processing
 from reversible.wire import Field
@@ -86,6 +86,11 @@ class Golden:
         return self.said is not None or decisions.classifies(self.outputs, rule)
 
     @property
+    def names_alone(self) -> bool:
+        """Whether the endpoint says what was decided, and no number."""
+        return not self.outputs.shape[1]
+
+    @property
     def made(self) -> bool:
         """Whether nobody gave inputs, and they were made of what the model takes."""
         return golden.DRAWN in self.origins
@@ -127,8 +132,7 @@ def read(asset: Asset, bundle: "Bundle", takes: Sequence[Field], gives: Sequence
     asked = Asked(inputs, Processing(folder.parent / "processing", takes, [one.field for one in inputs]))
     found = sources(gives, outputs, folder.parent / "processing")
     numbers = [one for one in outputs if one.field.name in found]
-    if not numbers:
-        raise BundleError(f"{asset.id}: the endpoint answers with {outputs[0].field.name} alone, and no number")
+    label = label_of(gives, outputs)
     places = [one.name for one in gives]
     laid_out = [(one, places.index(found[one.field.name].output)) for one in numbers if found[one.field.name].plain]
     moved = _hold_against_onnx_layout(asset, folder.parent, asked, laid_out, takes)
@@ -136,14 +140,21 @@ def read(asset: Asset, bundle: "Bundle", takes: Sequence[Field], gives: Sequence
     witness = bundle.witness(asset)
     rows, again = _witnessed(asset, witness.tables.get("answers"), inputs, outputs)
     labels = witness.facts.get("labels")
-    label = next((one for one in outputs if one.field.is_text), None)
+    names = [str(one) for one in labels] if isinstance(labels, list) else []
+    told = None if label is None else said(label, names)
+    told_again = None if label is None else said(again[label.field.name], names)
     spreads = manifest["determinism"].get("spread", {})
     kinds = {one.name: np.dtype(one.dtype) for one in gives}
     judged = []
-    for number, one in enumerate(numbers):
+    for number, one in enumerate(numbers or outputs[:1]):
         name = one.field.name
-        expected = _as_computed(one.values, kinds[found[name].output], asset, name)
-        again_said = _flat(again[name].values.astype(expected.dtype))
+        if numbers:
+            source, text = found[name], texts[name]
+            expected = _as_computed(one.values, kinds[source.output], asset, name)
+            again_said = _flat(again[name].values.astype(expected.dtype))
+        else:  # a label, and no number: what decides is the output with a number per class
+            source, text = Source(_deciding(gives)), []
+            expected, again_said = np.zeros((len(one.values), 0), np.float32), np.zeros((len(rows), 0), np.float32)
         counts = _counts(asked, one)
         if counts is not None:
             expected = np.where(counts, expected, np.zeros(1, expected.dtype))
@@ -152,7 +163,7 @@ def read(asset: Asset, bundle: "Bundle", takes: Sequence[Field], gives: Sequence
             Golden(
                 asked=asked,
                 name=name,
-                source=found[name],
+                source=source,
                 number=number,
                 outputs=expected,
                 labels=np.array([-1 if one is None else one for one in table["label"].to_pylist()], dtype=np.int64),
@@ -163,9 +174,9 @@ def read(asset: Asset, bundle: "Bundle", takes: Sequence[Field], gives: Sequence
                 witness_rows=rows,
                 witness_outputs=again_said,
                 labels_at_source=tuple(str(one) for one in labels) if isinstance(labels, list) else None,
-                recording=Recording.of(texts[name]) if texts[name] else _BINARY,
-                said=None if label is None or number else tuple(label.values.tolist()),
-                witness_said=None if label is None or number else tuple(again[label.field.name].values.tolist()),
+                recording=Recording.of(text) if text else _BINARY,
+                said=None if number else told,
+                witness_said=None if number else told_again,
                 counts=counts,
                 moved=moved,
             )
@@ -183,6 +194,14 @@ def _as_computed(values: NDArray[Any], kind: np.dtype[Any], asset: Asset, name: 
         return whole if np.array_equal(whole, flat) else flat.astype(np.float64)
     narrow = kind == np.float64 and flat.dtype != np.float32
     return flat.astype(np.float64 if narrow else np.float32)
+
+
+def _deciding(gives: Sequence[Field]) -> str:
+    """The output with a number for each class."""
+    tables = [one.name for one in gives if not one.is_text and np.dtype(one.dtype).kind == "f"]
+    if not tables:
+        raise BundleError("the endpoint answers with names, and no output of model.onnx has numbers to decide by")
+    return tables[0]
 
 
 def _counts(asked: Asked, number: Column) -> NDArray[np.bool_] | None:

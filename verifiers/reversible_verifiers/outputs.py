@@ -17,7 +17,7 @@ from reversible import onnx_graph, scoring
 from reversible.assets import Asset, Kind
 from reversible.equivalence import runtime
 from reversible.equivalence.decisions import alike, decide
-from reversible.equivalence.ladder import NO_DECISION
+from reversible.equivalence.ladder import NAMES_ALONE, NO_DECISION
 from reversible.findings import Finding
 from reversible_verifiers import error_ratio, golden_answers, quantities, rungs
 from reversible_verifiers.golden_answers import Golden, Numbers
@@ -193,6 +193,8 @@ class _Comparison:
 
     def difference(self) -> Finding:
         """By how much the numbers differ at most."""
+        if self._golden.names_alone:
+            return self._unanswered("model.max_abs_diff", NAMES_ALONE)
         worst = float(self._off.max())
         where = self._places(self._off > NOISE)
         if not np.isfinite(worst):
@@ -282,7 +284,8 @@ class _Comparison:
         said: list[str] | None,
     ) -> None:
         """Hold answers and decisions against the recorded ones; a label that the endpoint said is its decision."""
-        self._off[rows] = np.maximum(self._off[rows], differences(answers, expected))
+        if not self._golden.names_alone:
+            self._off[rows] = np.maximum(self._off[rows], differences(answers, expected))
         if not self._classifies:
             self.agrees[rows] &= alike(answers, expected, self.rule)
             return
@@ -392,6 +395,8 @@ def _ask(session: Any, judged: tuple[Golden, ...], batch: int, rows: NDArray[np.
 
 def _of(golden: Golden, whole: NDArray[Any], batch: int, rows: NDArray[np.int64]) -> Rerun:
     """What one number of the record is held against."""
+    if golden.names_alone:
+        return Rerun(batch=batch, rows=rows, answers=golden.outputs[rows], whole=whole)
     answers = golden.source.of(whole).reshape(len(whole), -1).astype(golden.outputs.dtype)
     decides = None if golden.source.plain else whole
     return Rerun(batch=batch, rows=rows, answers=golden.counting(answers, rows), whole=decides)

@@ -29,9 +29,12 @@ TOO_COARSE = "the answers were recorded with fewer than 6 significant digits: sm
 OVERFLOWS = "legitimate float32 arithmetic itself gives no finite answer on too many of the inputs"
 NO_DECISION = "each answer is one number and no threshold makes a decision of it: name one in the plan (decision)"
 TOO_FEW_JUDGED = "the float64 reference covers too few inputs to say how many of the others get the endpoint's number"
+NAMES_ALONE = "the endpoint answers with names alone: there are no numbers to hold against each other"
+TOO_FEW_NAMES = "no decision differs, and too few inputs show it: the endpoint answers with names alone"
 NO_REFERENCE = "there is no float64 reference"
 # Why it is not equivalent.
 MISNAMED = "decisions differ although their numbers agree: other labels, or another order of them"
+NAMES_DIFFER = "decisions differ in more inputs than may be"
 OFF_NUMBERS = "the answers are further off than float32 explains"
 OFF = "the answers are further off than float32 explains, and decisions differ or too few inputs show that they do not"
 
@@ -64,6 +67,7 @@ class Seen:
         decides: Whether answers make decisions: without any, none can flip, and D is never reached.
         deterministic: Whether the source repeats itself to within the floor.
         digits: Significant digits of the recording; None when it is binary.
+        names_alone: Whether the source says what was decided and no numbers: then D is the best that can be reached.
         why: The reason for which `ratios` is None.
     """
 
@@ -79,6 +83,7 @@ class Seen:
     decides: bool = True
     deterministic: bool = True
     digits: float | None = None
+    names_alone: bool = False
     why: str = ""
 
 
@@ -129,6 +134,10 @@ def stand(
         return at(Rung.UNDETERMINED, TOO_FEW)
     if seen.distinct < 2:
         return at(Rung.UNDETERMINED, ALL_THE_SAME)
+    if seen.names_alone:
+        if bound <= flip_rate:
+            return at(Rung.DECISION)
+        return at(Rung.FAILED, NAMES_DIFFER) if seen.flips else at(Rung.UNDETERMINED, TOO_FEW_NAMES)
     if seen.unexplained:
         return at(Rung.FAILED, MISNAMED)
     if seen.identical:

@@ -52,9 +52,33 @@ class Source:
         return np.max(answer.reshape(len(answer), -1), axis=1, keepdims=True) if self.decided else answer
 
 
+def label_of(graph: Sequence[Field], recorded: Sequence[Column]) -> Column | None:
+    """The recorded value that names the class: a text, or the whole number that a classifier's `predict` gives.
+
+    A whole number is one where no output of the graph gives whole numbers and one gives a number per class.
+    """
+    texts = [one for one in recorded if one.field.is_text]
+    if texts:
+        return texts[0]
+    kinds = {one.name: np.dtype(one.dtype).kind for one in graph if not one.is_text}
+    classes = any(kinds.get(one.name) == "f" and len(one.shape) == 2 and one.shape[1] != 1 for one in graph)
+    whole = [one for one in recorded if one.values.dtype.kind in "iu" and one.values.ndim == 1]
+    if not classes or "i" in kinds.values():
+        return None
+    return next((one for one in whole if one.field.name not in kinds), None)
+
+
+def said(label: Column, names: Sequence[str]) -> tuple[str, ...]:
+    """The names of the classes that were said: of a whole number the name at its place, where it is none itself."""
+    plain = [str(one) for one in label.values.tolist()]
+    if label.field.is_text or set(plain) <= set(names):
+        return tuple(plain)
+    return tuple(names[int(one)] if one.isdigit() and int(one) < len(names) else one for one in plain)
+
+
 def sources(graph: Sequence[Field], recorded: Sequence[Column], processing: Path) -> dict[str, Source]:
     """For each recorded number the output that it is held against: the one of its name; else one of its shape that no
-    other has; else the first. Texts are labels, and have none.
+    other has; else the first. A label has none.
 
     Args:
         graph: The outputs of the ONNX file, in their order.
@@ -64,11 +88,10 @@ def sources(graph: Sequence[Field], recorded: Sequence[Column], processing: Path
     Raises:
         BundleError: its config.json cannot be read.
     """
-    fields = [one.field for one in recorded]
     named = {one.name for one in graph}
-    numbers = [one for one in recorded if not one.field.is_text]
+    label = label_of(graph, recorded)
+    numbers = [one for one in recorded if not one.field.is_text and one is not label]
     found = {one.field.name: Source(one.field.name) for one in numbers if one.field.name in named}
-    labelled = any(one.is_text for one in fields)
     for one in numbers:
         name = one.field.name
         if name not in found:
@@ -76,7 +99,7 @@ def sources(graph: Sequence[Field], recorded: Sequence[Column], processing: Path
             free = [other for other in graph if not other.is_text and other.name not in taken]
             fitting = [other for other in free if _fits(other, one.field)]
             chosen = next(iter(fitting or free or [other for other in graph if not other.is_text] or graph))
-            found[name] = Source(chosen.name, decided=name == _SCORE and labelled and not fitting)
+            found[name] = Source(chosen.name, decided=name == _SCORE and label is not None and not fitting)
         source = found[name]
         if source.output == _LOGITS and name != _LOGITS and _are_shares(one.values):
             found[name] = Source(source.output, _activation(processing), source.decided)

@@ -12,7 +12,7 @@ from reversible.assets import Asset
 from reversible.equivalence import runtime
 from reversible.equivalence.decisions import decide
 from reversible.errors import BundleError
-from reversible.processing.answers import Source, sources
+from reversible.processing.answers import Source, label_of, sources
 from reversible.processing.raw import Processing
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class ServedModel:
         self.inputs, gives = runtime.fields(self._session.get_inputs()), runtime.outputs(self._session)
         self.bare = False
         self._processing: Processing | None = None
+        self._whole: set[str] = set()  # labels that are numbers
+        self._deciding = [one.name for one in gives if not one.is_text and np.dtype(one.dtype).kind == "f"][:1]
         self._names = [one.name for one in gives]  # of what is answered, in its order
         self._sources = {name: Source(name) for name in self._names}
         if not (folder / "golden/manifest.json").exists():
@@ -55,9 +57,10 @@ class ServedModel:
             self.inputs, self._processing = tuple(given), processing
         recorded = golden.read(folder / "golden", manifest, "outputs")
         self.bare = manifest.get("signature", {}).get("answered_as") == "list"
-        if len(recorded) > 1 or len(gives) > 1:
+        if len(recorded) > 1 or len(gives) > 1 or label_of(gives, recorded) is not None:
             self._names = [one.field.name for one in recorded]
             self._sources = sources(gives, recorded, folder / "processing")
+            self._whole = {one.field.name for one in recorded if not one.field.is_text}
 
     def answer(self, given: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Its answers, by the names that the endpoint gave them; a text is the name of the class that is decided.
@@ -66,7 +69,7 @@ class ServedModel:
             BundleError: the file refuses these inputs.
         """
         feeds = dict(given) if self._processing is None else self._processing.feeds(given)
-        wanted = list(dict.fromkeys(one.output for one in self._sources.values()))
+        wanted = list(dict.fromkeys(one.output for one in self._sources.values())) or self._deciding
         with self._one_at_a_time:
             try:
                 found = dict(zip(wanted, self._session.run(wanted, feeds), strict=True))
@@ -80,5 +83,8 @@ class ServedModel:
             made = source.of(np.asarray(found[source.output]))
             return made[:, 0] if source.decided else made
         table = next(iter(found.values()))
-        decided = decide(table.reshape(len(table), -1), self._rule).tolist()
-        return np.array([str(self._labels[one]) if one < len(self._labels) else f"#{one}" for one in decided], object)
+        decided = decide(table.reshape(len(table), -1), self._rule)
+        if name in self._whole:
+            return decided
+        named = [str(self._labels[one]) if one < len(self._labels) else f"#{one}" for one in decided.tolist()]
+        return np.array(named, dtype=object)
