@@ -102,7 +102,8 @@ class MySQLExporter:
             yield Reachability(subject=table.name, ok=refusal is None, seen=seen, hint=hint)
         for kind, right in mysql_objects.unseen(session).items():
             yield Reachability(
-                subject=f"every {kind} of {session.database}", ok=False, hint=mysql_catalog.grant(session),
+                subject=f"every {kind} of {session.database}", ok=False,
+                hint=mysql_catalog.grant(session, routines=kind == "routine"),
                 seen=f"{session.role} lacks {right} there: what it may not see cannot be told from what is not there",
             )  # fmt: skip
         if any(right in line for (line,) in session.rows("SHOW GRANTS") for right in ("ALL PRIVILEGES", "INSERT")):
@@ -242,7 +243,8 @@ class MySQLExporter:
             past = _past(session, [table for table in tables if table not in closed])
             collation = session.rows("SELECT @@collation_database")[0][0]
             wanted = {"routines": "routine" not in unseen, "events": "event" not in unseen}
-            if program is None:
+            if program is None or mysql_catalog.hides_keys(session):
+                program = None
                 sql = mysql_dump.composed(session, **wanted, without=without)
             else:
                 sql = mysql_dump.schema(program, self._address, self._password, **wanted, without=without)

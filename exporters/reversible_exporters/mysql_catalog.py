@@ -65,6 +65,20 @@ def tables(session: Session) -> list[Table]:
     ]  # fmt: skip
 
 
+def libraries(session: Session) -> list[str]:
+    """What MySQL's routines in JavaScript use, since 9.2."""
+    if session.is_mariadb or not session.rows("SHOW TABLES FROM information_schema LIKE 'LIBRARIES'"):
+        return []
+    query = "SELECT library_name FROM information_schema.libraries WHERE library_schema = %s ORDER BY 1"
+    return [str(name) for (name,) in session.rows(query, (session.database,))]
+
+
+def hides_keys(session: Session) -> bool:
+    """Whether the server hides key columns that it made itself from other sessions than ours, as a dump program's."""
+    known = session.rows("SHOW GLOBAL VARIABLES LIKE 'show_gipk_in_create_table_and_information_schema'")
+    return bool(known) and known[0][1] == "OFF"
+
+
 def sequences(session: Session) -> list[str]:
     """The names of MariaDB's sequences."""
     found = session.named(
@@ -211,7 +225,7 @@ def constraints(session: Session, table: Table) -> list[list[Any]]:
     return found
 
 
-_CREATED = {"TABLE": 1, "VIEW": 1, "SEQUENCE": 1, "FUNCTION": 2, "PROCEDURE": 2, "TRIGGER": 2, "EVENT": 3}
+_CREATED = {"TABLE": 1, "VIEW": 1, "SEQUENCE": 1, "FUNCTION": 2, "PROCEDURE": 2, "LIBRARY": 2, "TRIGGER": 2, "EVENT": 3}
 
 
 def create_statement(session: Session, kind: str, name: str) -> str | None:
@@ -226,10 +240,12 @@ def history_rows(session: Session, table: Table) -> int:
     return int(everything) - int(session.rows(f"SELECT COUNT(*) FROM {table.source}")[0][0])  # noqa: S608
 
 
-def grant(session: Session, table: Table | None = None) -> str:
+def grant(session: Session, table: Table | None = None, *, routines: bool = False) -> str:
     """The statement to ask an administrator for."""
     user, _, host = session.role.rpartition("@")
     account = f"'{user}'@'{host}'"
+    if routines:
+        return f"GRANT {'SELECT ON mysql.proc' if session.is_mariadb else 'SHOW_ROUTINE ON *.*'} TO {account}"
     if table is not None:
         return f"GRANT SELECT ON {table.source} TO {account}"
     return f"GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON {quote(session.database)}.* TO {account}"

@@ -31,9 +31,14 @@ def find(setting: Path | None, *, mariadb: bool) -> Path | None:
         return setting
     for name in _PROGRAMS if mariadb else reversed(_PROGRAMS):
         found = shutil.which(name)
-        if found is not None:
+        if found is not None and (mariadb or not _is_mariadbs(found)):
             return Path(found)
     return None
+
+
+def _is_mariadbs(program: str | Path) -> bool:
+    """Whatever its name is: MariaDB's leaves MySQL's libraries out."""
+    return "mariadb" in _run([str(program), "--version"]).stdout.decode(errors="replace").lower()
 
 
 def schema(
@@ -52,8 +57,7 @@ def schema(
     Raises:
         SourceError: the program failed.
     """
-    said = _run([str(program), "--version"]).stdout.decode(errors="replace")
-    from_mariadb = "mariadb" in said.lower()
+    from_mariadb = _is_mariadbs(program)
     options = [*_OPTIONS, *(["--routines"] if routines else []), *(["--events"] if events else [])]
     options += [f"--ignore-table={address.database}.{name}" for name in without]
     options += [] if from_mariadb else ["--set-gtid-purged=OFF", "--column-statistics=0"]
@@ -84,6 +88,7 @@ def composed(session: Session, *, routines: bool, events: bool, without: Sequenc
     bodies: list[str] = []
     where = f"FROM {quote(session.database)}"
     if routines:
+        bodies += [_created(session, "LIBRARY", name) for name in mysql_catalog.libraries(session)]
         for kind in ("FUNCTION", "PROCEDURE"):
             names = session.rows(f"SHOW {kind} STATUS WHERE Db = %s", (session.database,))
             bodies += [_created(session, kind, name) for _, name, *_ in names]

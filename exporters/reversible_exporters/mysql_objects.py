@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from reversible_exporters.mysql_catalog import create_statement, worded
+from reversible_exporters.mysql_catalog import create_statement, libraries, worded
 from reversible_exporters.mysql_session import Session, quote
 
 Named = tuple[str, list[str], str]  # class, name, a fragment of SQL in the server's words; "" for the name alone
 
 _WHOLE = ("table", "view", "routine", "trigger", "event", "sequence")  # classes that need a right to be seen
+_RIGHTS = re.compile(r"(?:GRANT|REVOKE) (.*?) ON (?:TABLE )?(`(?:[^`]|``)*`|\*)\.(`(?:[^`]|``)*`|\*) (TO|FROM) ")
 _COLLATIONS_SHOWN_SINCE = (10, 11)
 
 
@@ -20,8 +21,8 @@ def objects(session: Session) -> tuple[dict[str, list[list[str]]], list[list[Any
     """The classes with their objects' names, and [class, name, fragment] of what must be said of each."""
     classes: dict[str, list[list[str]]] = {}
     definitions: list[list[Any]] = []
-    for reader in (_tables, _columns, _indexes, _references, _checks, _partitions, _views, _routines, _triggers,
-                   _events, _sequences):  # fmt: skip
+    for reader in (_tables, _columns, _indexes, _references, _checks, _partitions, _views, _routines, _libraries,
+                   _triggers, _events, _sequences):  # fmt: skip
         for kind, name, fragment in reader(session):
             if not fragment:
                 classes.setdefault(kind, []).append(name)
@@ -87,14 +88,16 @@ def _rights(session: Session) -> set[str]:
     """What the user may do in the whole database, "routines" when it reads the server's own table of them."""
     held: set[str] = set()
     everything = {"SELECT", "SHOW VIEW", "TRIGGER", "EVENT"}
-    for (line,) in session.rows("SHOW GRANTS"):
-        match = re.match(r"GRANT (.*?) ON (?:TABLE )?(`(?:[^`]|``)*`|\*)\.(`(?:[^`]|``)*`|\*) TO ", line)
+    for (line,) in session.rows("SHOW GRANTS"):  # what is revoked of a global right comes last
+        match = _RIGHTS.match(line)
         if match is None:
             continue  # a role's membership, or GRANT PROXY
         rights = {right.strip().upper() for right in re.sub(r"\([^)]*\)", "", match[1]).split(",")}
         rights |= everything if "ALL PRIVILEGES" in rights else set()
         database = match[2][1:-1].replace("``", "`")
-        if match[2] == "*":
+        if match[4] == "FROM":  # MySQL's partial_revokes
+            held -= rights if database == session.database else set()
+        elif match[2] == "*":
             held |= rights | ({"routines"} if "SELECT" in rights else set())
         elif database == "mysql" and match[3] in ("*", "`proc`") and "SELECT" in rights:
             held.add("routines")
@@ -318,6 +321,13 @@ def _routines(session: Session) -> Iterator[Named]:
             yield kind, name, "DETERMINISTIC"
         if one["routine_comment"]:
             yield kind, name, f"COMMENT {_literal(_text(one['routine_comment']))}"
+
+
+def _libraries(session: Session) -> Iterator[Named]:
+    for library in libraries(session):
+        yield "library", [library], ""
+        if body := create_statement(session, "LIBRARY", library):
+            yield "library", [library], body
 
 
 def _triggers(session: Session) -> Iterator[Named]:

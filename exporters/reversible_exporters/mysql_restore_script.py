@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 _PIECE = re.compile(
     r"""`(?:[^`]|``)*` | '(?:[^'\\]|\\.|'')*' | "(?:[^"\\]|\\.|"")*" | (?:--(?=\s)|\#)[^\n]*
-      | /\*(?![!M]).*?\*/ | (?P<other>.)""",
+      | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$ | /\*(?![!M]).*?\*/ | (?P<other>.)""",
     re.VERBOSE | re.DOTALL,
 )
 _DELIMITER = re.compile(r"^[ \t]*DELIMITER[ \t]+(\S+)[ \t]*$", re.IGNORECASE | re.MULTILINE)
@@ -14,7 +14,7 @@ _CODE = re.compile(r"/\*(?:M?!\d*)|\*/")
 _ACCOUNT = r"(?:`(?:[^`]|``)*`|'[^']*'|\w+)"
 _DEFINER = re.compile(rf"(?:/\*!\d+\s+)?DEFINER\s*=\s*{_ACCOUNT}@{_ACCOUNT}(?:\s*\*/)?")
 _KIND = re.compile(
-    r"\bCREATE\b.*?\b(TABLE|VIEW|SEQUENCE|TRIGGER|FUNCTION|PROCEDURE|EVENT)\s+(?:IF NOT EXISTS\s+)?"
+    r"\bCREATE\b.*?\b(TABLE|VIEW|SEQUENCE|TRIGGER|FUNCTION|PROCEDURE|EVENT|LIBRARY)\s+(?:IF NOT EXISTS\s+)?"
     r"(`(?:[^`]|``)*`|[^\s(]+)",
     re.IGNORECASE | re.DOTALL,
 )

@@ -33,7 +33,11 @@ _SETTINGS = {
 }
 _MANY_WARNINGS = "SET SESSION max_error_count = 65535"  # of those that SHOW WARNINGS lists
 _MARIADB = {"system_versioning_asof": "DEFAULT"}  # else a server may answer with the past
-_MYSQL = {"information_schema_stats_expiry": "0", "show_create_table_verbosity": "0"}
+_MYSQL = {
+    "information_schema_stats_expiry": "0",
+    "show_create_table_verbosity": "0",
+    "show_gipk_in_create_table_and_information_schema": "1",  # the key column that a server made, which it may hide
+}
 _DENIED = frozenset({1044, 1045, 1142, 1143, 1227, 1356, 1370})
 _LOST = frozenset({2006, 2013, 2055, 1927, 1053, 1079})
 _TOO_LONG = frozenset({1969, 3024, 1317})

@@ -151,3 +151,7 @@ CREATE SQL SECURITY INVOKER VIEW arbre AS WITH RECURSIVE t (n) AS (SELECT 1 UNIO
   SELECT n, ROW_NUMBER() OVER (ORDER BY n DESC) AS r FROM t;
 CREATE VIEW deplie AS SELECT c.id, x.v FROM client c, JSON_TABLE(c.lu, '$[*]' COLUMNS (v int PATH '$')) x;
 CREATE VIEW lateral_v AS SELECT c.id, d.m FROM client c, LATERAL (SELECT MAX(o.id) AS m FROM commande o WHERE o.client = c.id) d;
+
+CREATE JSON RELATIONAL DUALITY VIEW deux AS SELECT JSON_DUALITY_OBJECT('_id': id, 't': t) FROM commande;
+CREATE LIBRARY outils LANGUAGE JAVASCRIPT AS $$export function f() { return "it's; `$`"; }$$;
+CREATE FUNCTION js (x int) RETURNS int DETERMINISTIC LANGUAGE JAVASCRIPT USING (outils) AS $un$return x + 1 // '; $un$;

@@ -31,7 +31,14 @@ from reversible.bundle.writer import BundleWriter
 from reversible.errors import SourceError, SourceLostError, UsageError
 from reversible.findings import Finding
 from reversible.interfaces import Restored
-from reversible_exporters import mysql_binary, mysql_dump, mysql_protocol, mysql_session, mysql_text
+from reversible_exporters import (
+    mysql_binary,
+    mysql_dump,
+    mysql_objects,
+    mysql_protocol,
+    mysql_session,
+    mysql_text,
+)
 from reversible_exporters.mysql import MySQLExporter, MySQLSettings
 from reversible_exporters.mysql_restore import MySQLRestorer
 from reversible_exporters.mysql_session import quote
@@ -425,16 +432,24 @@ def test_a_dump_made_of_show_create_serves_as_well(server: MariaDBServer, tmp_pa
 
 
 @on_mysql
-def test_the_dump_of_mariadb_s_program_serves_as_well(server: MariaDBServer, tmp_path: Path) -> None:
+def test_what_mariadb_s_dump_leaves_out_of_mysql_is_noticed(server: MariaDBServer, tmp_path: Path) -> None:
     bundle, refused = export(exporter(server, dump=program("mariadb-dump")), tmp_path / "b")
-    run(server, "CREATE DATABASE autrement CHARACTER SET utf8mb4")
-    database = asset_of(bundle.root, "comptoir")
-    steps = list(MySQLRestorer(server.url_of("root", "autrement")).restore(bundle, database, []))
-    run(server, "DROP DATABASE autrement")
+    found = wrong(findings(bundle.root, asset_of(bundle.root, "comptoir")))
 
     assert not refused
-    assert not wrong(findings(bundle.root, database))
-    assert [one for one in steps if one.ok is not True] == []
+    assert found["data.metadata_classes_missing"].places == ("library outils",)
+
+
+def test_mariadb_s_dump_is_not_taken_for_mysql_s_under_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = tmp_path / "mysqldump"  # what Debian's package of MariaDB installs beside mariadb-dump
+    fake.write_text("#!/bin/sh\necho mysqldump from 11.8.6-MariaDB, client 10.19\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert mysql_dump.find(None, mariadb=True) == fake
+    assert mysql_dump.find(None, mariadb=False) is None
 
 
 def test_two_exports_give_the_same_bytes(server: MariaDBServer, faithful: Path, tmp_path: Path) -> None:
@@ -696,6 +711,10 @@ MYSQL_DAMAGE = {
     "a subpartition": ("SUBPARTITION BY HASH (`a`)", "SUBPARTITION BY HASH (`r`)"),
     "whose rights a view uses": ("SQL SECURITY INVOKER", "SQL SECURITY DEFINER"),
     "an operation of sets": (" except ", " union "),
+    "a library": ("`outils`", "`outil`"),
+    "what a library does": ("export function f()", "export function g()"),
+    "a routine in another language": ("return x + 1", "return x + 2"),
+    "a duality view": ("JSON RELATIONAL DUALITY VIEW", "VIEW"),
 }
 
 
@@ -878,6 +897,60 @@ def test_the_rights_that_the_hint_asks_for_are_enough(server: MariaDBServer, rea
         found = findings(bundle.root, asset)
         assert not wrong(found)
         assert all(one.coverage == 1 for one in found.values())
+
+
+@on_mysql
+def test_rights_that_come_by_a_role_count_and_partly_revoked_ones_do_not(
+    server: MariaDBServer, reader: str, tmp_path: Path
+) -> None:
+    account = "lecteur@'127.0.0.1'"
+    run(
+        server, "DROP ROLE IF EXISTS lecture", "CREATE ROLE lecture", f"GRANT lecture TO {account}",
+        f"GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON {quote(reader)}.* TO lecture",
+        "GRANT SHOW_ROUTINE ON *.* TO lecture", f"ALTER USER {account} DEFAULT ROLE lecture",
+    )  # fmt: skip
+    with closing(exporter(server, reader, user="lecteur")) as source:
+        by_role = mysql_objects.unseen(source._session())
+    run(
+        server, "DROP ROLE lecture", "SET GLOBAL partial_revokes = ON",
+        f"GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, SHOW_ROUTINE ON *.* TO {account}",
+        f"REVOKE TRIGGER ON {quote(reader)}.* FROM {account}",
+    )  # fmt: skip
+    try:
+        with closing(exporter(server, reader, user="lecteur")) as source:
+            revoked = mysql_objects.unseen(source._session())
+            answers = [one for one in source.check() if not one.ok and "TRIGGER" in one.seen]
+    finally:
+        run(server, f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {account}", "SET GLOBAL partial_revokes = OFF")
+
+    assert by_role == {}
+    assert revoked == {"trigger": "TRIGGER"}
+    assert len(answers) == 1
+
+
+@on_mysql
+def test_a_key_column_that_the_server_made_and_hides_leaves_and_comes_back(
+    server: MariaDBServer, database: str, tmp_path: Path
+) -> None:
+    hidden = "show_gipk_in_create_table_and_information_schema"
+    run(
+        server, "SET SESSION sql_generate_invisible_primary_key = ON", "CREATE TABLE t (a int)",
+        "INSERT INTO t VALUES (5), (5)", "DELETE FROM t LIMIT 1", f"SET GLOBAL {hidden} = OFF", database=database,
+    )  # fmt: skip
+    copy = f"{database[:50]} caché"
+    try:
+        bundle, refused = export(exporter(server, database), tmp_path / "b")
+        base, table = sorted(bundle.assets, key=lambda one: one.kind)
+        run(server, f"CREATE DATABASE {quote(copy)} CHARACTER SET utf8mb4")
+        steps = list(MySQLRestorer(server.url_of("root", copy)).restore(bundle, base, [table]))
+        found = run(server, "SELECT my_row_id, a FROM t", database=copy)
+    finally:
+        run(server, f"SET GLOBAL {hidden} = ON", f"DROP DATABASE IF EXISTS {quote(copy)}")
+
+    assert not refused
+    assert [wrong(findings(bundle.root, one)) for one in (base, table)] == [{}, {}]
+    assert [one for one in steps if one.ok is not True] == []
+    assert found == [(2, 5)]
 
 
 def test_a_wrong_password_is_refused_without_being_told(server: MariaDBServer, monkeypatch: Any) -> None:

@@ -19,6 +19,7 @@ _TOKEN = re.compile(
     | (?P<comment>/\*.*?\*/)
     | (?P<closed>\*/)
     | (?P<string>'(?:[^'\\]|\\.|'')*' | "(?:[^"\\]|\\.|"")*")
+    | (?P<body>\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)       # of a routine in another language, in MySQL 9
     | (?P<name>`(?:[^`]|``)*`)
     | (?P<number>\d[\d.]*(?:[eE][+-]?\d+)?(?![\w$]))
     | (?P<word>[\w$\u0080-\U0010ffff]+)
@@ -28,7 +29,7 @@ _TOKEN = re.compile(
 )
 _DELIMITER = re.compile(r"^[ \t]*DELIMITER[ \t]+(\S+)[ \t]*$", re.IGNORECASE | re.MULTILINE)
 _ESCAPES = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a"}
-_KINDS = ("table", "view", "sequence", "trigger", "function", "procedure", "event")
+_KINDS = ("table", "view", "sequence", "trigger", "function", "procedure", "event", "library")
 _INDEXES = ("primary", "unique", "fulltext", "spatial", "key", "index")
 
 
@@ -68,6 +69,7 @@ def by_duckdb(script: str) -> int:
     import duckdb
 
     quotes = r"""`(?:[^`]|``)*`|'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|/\*[^!M].*?\*/|--[ \t][^\n]*|#[^\n]*"""
+    quotes += r"|\$\w*\$.*?\$\w*\$"
     query = """
         WITH sections AS (
             SELECT unnest(regexp_split_to_array($script, '(?mi)^[ \\t]*DELIMITER[ \\t]+')) AS text,
@@ -266,6 +268,8 @@ def _lexed(text: str, ends: Callable[[int], bool], width: int) -> Iterator[Token
             if not opened:
                 yield from (Token("*", "sign"), Token("/", "sign"))
             opened = False
+        elif kind == "body":
+            yield Token(found, "string")
         elif kind == "string":
             yield Token(_content(found), "string")
         elif kind == "name":
