@@ -77,6 +77,7 @@ class DryRun:
     """
 
     documents: RunDocuments
+    sealing = dossier.Sealing()  # what the caller knows of the seal: the history before it, a nonce, an authority
 
     def __init__(
         self, plan: Plan, into: Path, *, lang: str = "en", since: Path | None = None,
@@ -292,6 +293,7 @@ class DryRun:
             key=self.key,
             at=finished,
             attachments=self._raw,
+            sealing=self.sealing,
         )
         draft = self._judge(sealed, [*rerun.results, *map(_line, self._findings)], run)
         drafts = self.space.draft()

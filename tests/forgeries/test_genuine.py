@@ -24,7 +24,7 @@ from reversible.evidence.verify import Expected, verify
 def test_every_step_passes_under_the_pinned_key(genuine: Path, key: SigningKey) -> None:
     found = verify(genuine, pinned=key.fingerprint, at=workshop.NOW)
 
-    assert {step.id: step.detail for step in found.steps if step.outcome != "passed"}.keys() == {"time", "expected"}
+    assert {step.id for step in found.steps if step.outcome != "passed"} == {"time", "log", "expected"}
     assert found.conclusion == "verified"
     assert found.exit_status == 0
 
@@ -45,7 +45,7 @@ def test_what_the_reader_expects_is_compared(genuine: Path, key: SigningKey) -> 
     plan = bag.sha256_file(genuine / contents.PLAN)
     good = Expected(organisation="Boutique Lumière", plan_sha256=plan, max_age_days=1)
     found = verify(genuine, pinned=key.fingerprint, expected=good, at=workshop.NOW)
-    assert {step.id for step in found.steps if step.outcome != "passed"} == {"time"}
+    assert {step.id for step in found.steps if step.outcome != "passed"} == {"time", "log"}
 
     for bad in (
         Expected(organisation="Autre"), Expected(plan_sha256="0" * 64), Expected(nonce="7"),
@@ -59,7 +59,7 @@ def test_a_nonce_and_the_statement_before_are_sealed(tmp_path: Path, key: Signin
     made = workshop.write(tmp_path / "evidence", key, nonce="auditor-7", previous="ab" * 32)
     found = verify(made, pinned=key.fingerprint, expected=Expected(nonce="auditor-7"), at=workshop.NOW)
 
-    assert [step.id for step in found.steps if step.outcome != "passed"] == ["time", "reports"]
+    assert [step.id for step in found.steps if step.outcome != "passed"] == ["time", "reports", "log"]
     assert found.said is not None
     assert found.said["reversible"]["previous"] == "ab" * 32
 

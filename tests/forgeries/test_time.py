@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import workshop
@@ -25,23 +26,8 @@ from time_authority import Party, party
 SEALED = datetime.now(UTC) - timedelta(minutes=10)  # the openssl authority has no other clock than this machine's
 
 
-@pytest.fixture(scope="module")
-def parties(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Party]:
-    folder = tmp_path_factory.mktemp("tsa")
-    root = party(folder, "root", ca=True)
-    other = party(folder, "other", ca=True)
-    return {"root": root, "tsa": party(folder, "tsa", root), "other": other, "rogue": party(folder, "rogue", other)}
-
-
-def written(root: Path, key: SigningKey, authority: Authority, at: datetime = SEALED, **options: str) -> Path:
-    documents = workshop.run_documents()
-    moved = {"started_at": at.isoformat(), "finished_at": at.isoformat(), "events": []}
-    documents = dataclasses.replace(
-        documents,
-        plan={**documents.plan, "sealed_at": at.isoformat()},
-        run={**documents.run, **moved},
-    )
-    return workshop.write(root, key, workshop.judged(documents), at=at, authority=authority, **options)
+def written(root: Path, key: SigningKey, authority: Authority, at: datetime = SEALED) -> Path:
+    return workshop.write(root, key, workshop.moved(at), at=at, authority=authority)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +58,7 @@ def test_a_token_below_the_pinned_root_proves_the_time(
     found = verify(stamped, pinned=key.fingerprint, tsa=parties["root"].pem)
 
     assert found.exit_status == 3  # it holds no report, and that alone is open
-    assert {one.id for one in found.steps if one.outcome != "passed"} == {"reports", "expected"}
+    assert {one.id for one in found.steps if one.outcome != "passed"} == {"reports", "log", "expected"}
     assert found.time is not None
     assert found.time["status"] == "proved"
     assert abs(datetime.fromisoformat(found.time["at"]) - datetime.now(UTC)) < timedelta(minutes=5)
@@ -174,14 +160,31 @@ FORGERIES: dict[str, tuple[Callable[[Path, dict[str, Party]], object], str, str]
 
 @pytest.mark.parametrize(("forge", "wrong", "reason"), FORGERIES.values(), ids=FORGERIES.keys())
 def test_a_forged_token_is_rejected_for_its_own_reason(
-    dated: Path, key: SigningKey, parties: dict[str, Party], forge: Callable[..., object], wrong: str, reason: str
-) -> None:
+    dated: Path, key: SigningKey, parties: dict[str, Party], program: ModuleType, forge: Callable[..., object],
+    wrong: str, reason: str,
+) -> None:  # fmt: skip
     forge(dated, parties)
     found = verify(dated, pinned=key.fingerprint, tsa=parties["root"].pem)
 
     assert found.exit_status == 5
     assert step(found, wrong)[0] == "failed"
     assert reason in step(found, wrong)[1]
+    pin = ("--tsa-certificate", str(parties["root"].pem))
+    theirs = program.examine(dated, program.arguments([str(dated), "--key", key.fingerprint, *pin]))
+    assert theirs["exit_status"] == 5
+    assert reason in {one["id"]: one["detail"] for one in theirs["steps"] if one["outcome"] == "failed"}[wrong]
+
+
+def test_verify_py_reads_the_same_time(
+    stamped: Path, key: SigningKey, parties: dict[str, Party], program: ModuleType
+) -> None:
+    given = [str(stamped), "--key", key.fingerprint, "--tsa-certificate"]
+    ours = verify(stamped, pinned=key.fingerprint, tsa=parties["root"].pem)
+    proved = program.examine(stamped, program.arguments([*given, str(parties["root"].pem)]))
+    other = program.examine(stamped, program.arguments([*given, str(parties["other"].pem)]))
+
+    assert {one["id"]: one["detail"] for one in proved["steps"]}["time"] == step(ours, "time")[1]
+    assert "no authority that you pinned" in {one["id"]: one["detail"] for one in other["steps"]}["time"]
 
 
 def test_a_token_taken_away_is_missed(dated: Path, key: SigningKey, parties: dict[str, Party]) -> None:

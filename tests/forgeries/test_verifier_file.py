@@ -1,6 +1,5 @@
 """Do the two verifiers agree? verify.py was written apart from the toolkit, and reads the same dossiers."""
 
-import importlib.util
 import json
 import random
 import shutil
@@ -26,19 +25,6 @@ CORPUS = {
     **{f"insider: {name}": (*one, True) for name, one in test_insider.FORGERIES.items()},
 }
 NOT_LOOKED_AT = {"reports"}  # verify.py has no renderer: it says "not run", and so never "verified"
-
-
-@pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    """verify.py as it travels, loaded from its own file."""
-    path = tmp_path_factory.mktemp("program") / recipe.PROGRAM
-    path.write_bytes(recipe.program())
-    spec = importlib.util.spec_from_file_location("verify_file", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def taken(program: ModuleType, root: Path, *options: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -101,6 +102,13 @@ def run_documents() -> RunDocuments:
     )
 
 
+def moved(at: datetime) -> RunDocuments:
+    """The same run, at another time: a time-stamping authority has no other clock than this machine's."""
+    found, text = run_documents(), at.isoformat()
+    run = {**found.run, "started_at": text, "finished_at": text, "events": []}
+    return judged(dataclasses.replace(found, plan={**found.plan, "sealed_at": text}, run=run))
+
+
 def _answer(metric: str, asset: str | None) -> dict[str, Any]:
     unit = clauses.load().metrics[metric].unit
     if metric == "data.rows_extra" and asset and asset.endswith("clients"):
@@ -120,7 +128,11 @@ def judged(documents: RunDocuments) -> RunDocuments:
 
 def write(root: Path, key: SigningKey, documents: RunDocuments | None = None, **options: Any) -> Path:
     """A genuine dossier."""
+    sealing = dossier.Sealing(
+        **{name: options.pop(name) for name in ("previous", "nonce", "authority") if name in options}
+    )
     settings: dict[str, Any] = {
+        "sealing": sealing,
         "reports": {}, "bundle_manifests": BUNDLE_MANIFESTS, "attachments": {"fence.jsonl": b'{"attempts": 0}\n'},
         "key": key, "at": FINISHED,
     }  # fmt: skip
@@ -181,3 +193,30 @@ def rejudge(root: Path) -> None:
 
 def _lines(path: Path, entries: dict[str, str]) -> None:
     path.write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(entries.items())))
+
+
+# --- a real run --------------------------------------------------------------------------------------------------
+
+PLAN = """
+version = 1
+[contract]
+title = "Shop"
+customer = "Customer SA"
+provider = "Vendor SA"
+[clauses]
+profiles = ["baseline"]
+[source.shop]
+kind = "sqlite"
+path = "shop.db"
+[destination]
+kind = "local"
+country = "FR"
+"""
+
+
+def a_shop(folder: Path) -> None:
+    """A database of one row, the plan to leave it, and a directory for keys."""
+    with sqlite3.connect(folder / "shop.db") as database:
+        database.execute("create table client (id integer primary key, name text)")
+        database.execute("insert into client values (1, 'Zoé')")
+    (folder / "exit-plan.toml").write_text(PLAN)

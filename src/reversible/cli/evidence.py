@@ -70,6 +70,7 @@ _TITLES_FR = {
     "times": "Dans le bon ordre du temps",
     "reports": "Rapports recomposés à l'identique",
     "instructions": "VERIFY.txt et verify.py sont les nôtres",
+    "log": "Annoncé au journal, et son issue",
     "expected": "Le dossier que vous attendez",
 }
 _FIELDS = {
@@ -101,6 +102,10 @@ _STAMPED = {
     "fr": {"added": "{root} : jeton d'horodatage ajouté", "there": "{root} : a déjà son jeton"},
     "en": {"added": "{root}: time-stamp token added", "there": "{root}: has its token already"},
 }
+_RECEIPT = {
+    "fr": ("contresigné par", "clé", "conclusion", "le (affirmé)", "non fait", "rejoué"),
+    "en": ("countersigned", "key", "conclusion", "at (claimed)", "not run", "replayed"),
+}
 _UNCHECKED = {
     "fr": "Lu, pas vérifié : reversible evidence verify {root} --key EMPREINTE",
     "en": "Read, not verified: reversible evidence verify {root} --key FINGERPRINT",
@@ -129,6 +134,13 @@ Exit status: 0 verified; 5 rejected; 3 integrity only (no key given), or a requi
 @click.argument("dossier", type=click.Path(path_type=Path, readable=False))
 @click.option("--key", "pinned", metavar="FINGERPRINT|FILE", help="The signer's key, known by another way.")
 @tsa_certificate_option
+@click.option(
+    "--log",
+    "log_at",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The signer's log of all runs, or a copy of it: the run must be announced there.",
+)
 @click.option("--organisation", help="Refuse a dossier about another organisation.")
 @click.option("--plan-sha256", metavar="DIGEST", help="Refuse another plan than this one: SHA-256 of plan.json.")
 @click.option("--nonce", help="Refuse a dossier without the number that you drew before the run.")
@@ -139,6 +151,7 @@ def verify(
     dossier: Path,
     pinned: str | None,
     tsa_certificate: Path | None,
+    log_at: Path | None,
     organisation: str | None,
     plan_sha256: str | None,
     nonce: str | None,
@@ -152,7 +165,7 @@ def verify(
     expected = evidence_verify.Expected(
         organisation=organisation, plan_sha256=plan_sha256, nonce=nonce, max_age_days=max_age_days
     )
-    found = evidence_verify.verify(dossier, pinned=pinned, tsa=tsa_certificate, expected=expected)
+    found = evidence_verify.verify(dossier, pinned=pinned, tsa=tsa_certificate, log_at=log_at, expected=expected)
     if as_json:
         print_json({"dossier": str(dossier), **found.to_json()})
     else:
@@ -188,6 +201,106 @@ def timestamp(dossiers: tuple[Path, ...], tsa: str | None, tsa_certificate: Path
         word = "added" if dossier.stamp(root, asked) else "there"
         click.echo(_STAMPED[lang][word].format(root=root))
     return 0
+
+
+@evidence.command(
+    epilog="""\b
+Examples:
+  reversible evidence countersign dossier --key SIGNER --by "Audit SA" --into receipt.json
+
+\b
+You sign, with your own key (REVERSIBLE_KEY), which steps passed and which could not be taken. What you sign lies beside
+the dossier. Exit status: as of `evidence verify`; a rejected dossier is not countersigned.""",
+)
+@click.argument("dossier", type=click.Path(path_type=Path, readable=False))
+@click.option(
+    "--key", "pinned", required=True, metavar="FINGERPRINT|FILE", help="The signer's key, known by another way."
+)
+@click.option("--by", required=True, metavar="NAME", help="Who you are, in words.")
+@click.option("--into", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Where your receipt goes.")
+@tsa_certificate_option
+@click.option("--log", "log_at", type=click.Path(path_type=Path), metavar="DIR", help="The signer's log.")
+@lang_option
+def countersign(
+    dossier: Path, pinned: str, by: str, into: Path, tsa_certificate: Path | None, log_at: Path | None, lang: str
+) -> int:
+    """Check DOSSIER and sign what was found."""
+    from datetime import UTC, datetime
+
+    from reversible.evidence import keys, receipt
+    from reversible.evidence import verify as evidence_verify
+
+    found = evidence_verify.verify(dossier, pinned=pinned, tsa=tsa_certificate, log_at=log_at)
+    signer = keys.load_or_create()
+    if found.exit_status != 5:
+        receipt.keep(into, receipt.write(dossier, found, by=by, key=signer, at=datetime.now(UTC)), signer)
+    _print_steps(found, lang)
+    if found.exit_status != 5:
+        click.echo(f"{into}  {keys.in_groups(signer.fingerprint)}")
+    return found.exit_status
+
+
+@evidence.command(
+    epilog="""\b
+Examples:
+  reversible evidence receipt receipt.json dossier --key COUNTERSIGNER
+
+\b
+Exit status: 0 it is theirs, about this dossier; 5 it is not.""",
+)
+@click.argument("receipt_file", metavar="RECEIPT", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("dossier", type=click.Path(path_type=Path, readable=False))
+@click.option(
+    "--key", "pinned", required=True, metavar="FINGERPRINT|FILE", help="The countersigner's key, known by another way."
+)
+@lang_option
+def receipt(receipt_file: Path, dossier: Path, pinned: str, lang: str) -> int:
+    """Read what a countersigner found on DOSSIER."""
+    from reversible.evidence import keys
+    from reversible.evidence import receipt as receipts
+
+    beside = receipts.beside(receipt_file)
+    try:
+        enclosed = keys.PublicKey.from_pem(beside.read_bytes()) if beside.exists() else None
+    except ValueError:
+        enclosed = None
+    found = receipts.read(receipt_file.read_bytes(), dossier, keys.pinned(pinned), enclosed)
+    replayed = "-"
+    if found.replay is not None:
+        replayed = f"{found.replay['same']} = · {len(found.replay['differing'])} ≠ · {len(found.replay['missing'])} ?"
+    for label, value in zip(_RECEIPT[lang], (
+        found.by, found.fingerprint, found.conclusion, found.at.isoformat(), ", ".join(found.not_run) or "-", replayed,
+    ), strict=True):  # fmt: skip
+        click.echo(f"  {label:<14} {_printable(str(value))}")
+    return 0
+
+
+@evidence.command(
+    epilog="""\b
+Examples:
+  reversible evidence rotate new-key.pem                  made when it is not there
+  reversible evidence verify DOSSIER --key OLD-FINGERPRINT --log LOG
+
+\b
+The log then says, signed by both keys, that the old one hands over to the new one. From then on set REVERSIBLE_KEY to
+the new one and REVERSIBLE_LOG to the log. Readers who pinned the old fingerprint keep it, and read the log.""",
+)
+@click.argument("new_key", metavar="NEW-KEY", type=click.Path(path_type=Path))
+def rotate(new_key: Path) -> None:
+    """Hand the signing key over to NEW-KEY, in the log."""
+    from datetime import UTC, datetime
+
+    from reversible.errors import UsageError
+    from reversible.evidence import keys
+    from reversible.evidence.history import Log
+
+    old, new = keys.load_or_create(), keys.load_or_create(new_key)
+    if new.fingerprint == old.fingerprint:
+        raise UsageError(f"{new_key} is the key that signs today", hint="name a file that is not there yet")
+    log = Log.of(old)
+    log.rotate(new, datetime.now(UTC))
+    click.echo(f"export REVERSIBLE_KEY={new_key.absolute()} REVERSIBLE_LOG={log.folder.absolute()}")
+    click.echo(keys.in_groups(new.fingerprint), err=True)
 
 
 @evidence.command(

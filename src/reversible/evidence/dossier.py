@@ -14,6 +14,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -26,6 +27,23 @@ from reversible.evidence import contents, integrity, judging, recipe, seal, snap
 from reversible.evidence.authority import Authority
 from reversible.evidence.examination import Examination
 from reversible.evidence.keys import SigningKey
+from reversible.evidence.seal import Seal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sealing:
+    """What a statement quotes that is not in the run's documents.
+
+    Args:
+        previous: SHA-256 of the statement before this one.
+        nonce: What an auditor asked to see.
+        authority: Who will be asked for a time-stamp token; `stamp` asks. The statement names it, so that a dossier
+            without its token says that one is missing.
+    """
+
+    previous: str | None = None
+    nonce: str | None = None
+    authority: Authority | None = None
 
 
 def write(
@@ -37,9 +55,7 @@ def write(
     key: SigningKey,
     at: datetime,
     attachments: Mapping[str, bytes] | None = None,
-    previous: str | None = None,
-    nonce: str | None = None,
-    authority: Authority | None = None,
+    sealing: Sealing = Sealing(),
 ) -> Path:
     """Write and seal one dossier.
 
@@ -51,10 +67,7 @@ def write(
         key: Who seals.
         at: When, aware; nothing here reads a clock.
         attachments: Raw records, name -> bytes: kept below data/raw/.
-        previous: SHA-256 of the statement before this one.
-        nonce: What an auditor asked to see.
-        authority: Who will be asked for a time-stamp token; `stamp` asks. The statement names it, so that a dossier
-            without its token says that one is missing.
+        sealing: What else the statement quotes.
 
     Returns:
         `root`.
@@ -80,9 +93,9 @@ def write(
                 digests={path: hashlib.sha256(content).hexdigest() for path, content in payload.items()},
                 subject=bag.sha256_file(work / bag.TAG_MANIFEST),
                 at=at,
-                previous=previous,
-                nonce=nonce,
-                authority=None if authority is None else authority.to_json(),
+                previous=sealing.previous,
+                nonce=sealing.nonce,
+                authority=None if sealing.authority is None else sealing.authority.to_json(),
             )
             (work / "seal").mkdir()
             (work / contents.SEAL).write_bytes(seal.sign(strict_json.compact_bytes(said), key).to_bytes())
@@ -95,6 +108,15 @@ def write(
     return root
 
 
+def statement_of(root: Path) -> bytes:
+    """The bytes of the statement that a dossier's seal holds; says nothing about who signed them.
+
+    Raises:
+        EvidenceError: there is no seal, or it is not one.
+    """
+    return _seal(root).payload
+
+
 def stamp(root: Path, authority: Authority) -> bool:
     """Ask the authority when this dossier's signature exists, and keep its token beside the signature.
 
@@ -105,11 +127,7 @@ def stamp(root: Path, authority: Authority) -> bool:
         DestinationError: the authority is away, or the disk refuses. The dossier is untouched: ask again later.
         EvidenceError: there is no seal to stamp, or what the authority answered proves nothing.
     """
-    path = root / contents.SEAL
-    try:
-        found = seal.read(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise EvidenceError(f"{path}: {error}", hint=f"ls -l {root}") from error
+    path, found = root / contents.SEAL, _seal(root)
     if found.timestamp is not None:
         return False
     token = authorities.ask(authority, found.signature)
@@ -147,6 +165,14 @@ def as_written(documents: RunDocuments) -> RunDocuments:
         return contents.parse(contents.to_bytes(documents))
     except ValueError as error:
         raise EvidenceError(f"this run cannot be sealed: {error}") from error
+
+
+def _seal(root: Path) -> Seal:
+    path = root / contents.SEAL
+    try:
+        return seal.read(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise EvidenceError(f"{path}: {error}", hint=f"ls -l {root}") from error
 
 
 # --- writing ----------------------------------------------------------------------------------------------------

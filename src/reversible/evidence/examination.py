@@ -9,6 +9,7 @@ from cryptography import x509
 
 from reversible.clauses import Catalogue
 from reversible.documents import RunDocuments
+from reversible.evidence.history import History
 from reversible.evidence.keys import Pinned, PublicKey
 from reversible.evidence.seal import Seal
 from reversible.evidence.snapshot import Snapshot
@@ -51,6 +52,9 @@ class Examination:
 
     files: Snapshot
     pinned: Pinned | None = None
+    trusted: tuple[str, ...] = ()  # fingerprints: the pinned one, and those that the log says it handed over to
+    history: History | None = None
+    log_fault: str | None = None
     authorities: tuple[x509.Certificate, ...] = ()  # that the reader pinned for time
     expected: Expected = field(default_factory=Expected)
     now: datetime = field(default_factory=lambda: datetime.now(UTC))

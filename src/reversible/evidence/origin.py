@@ -1,5 +1,6 @@
 """Who sealed the dossier? Only a key that the reader brings can answer; the one in the dossier cannot."""
 
+import hashlib
 from datetime import timedelta
 from typing import Any
 
@@ -7,6 +8,7 @@ from reversible.bundle import bag
 from reversible.evidence import contents, seal, strict_json, timestamp
 from reversible.evidence import statement as statements
 from reversible.evidence.examination import Examination, NotRun, Rejected
+from reversible.evidence.history import Entry
 from reversible.evidence.keys import PublicKey, hint_fingerprint, in_groups
 from reversible.evidence.seal import Seal
 
@@ -51,23 +53,25 @@ def key(exam: Examination) -> str:
             f"no key was given: anybody can have sealed this. The enclosed key is {in_groups(enclosed.fingerprint)}; "
             "compare it with what its owner told you by another way, then say --key"
         )
-    if enclosed.fingerprint != exam.pinned.fingerprint:
+    if enclosed.fingerprint == exam.pinned.fingerprint:
+        return f"sealed by the key that you gave, {in_groups(enclosed.fingerprint)}"
+    if enclosed.fingerprint not in exam.trusted:
         raise Rejected(f"sealed by the key {enclosed.fingerprint}, not by {exam.pinned.fingerprint}")
-    return f"sealed by the key that you gave, {in_groups(enclosed.fingerprint)}"
+    return f"sealed by {in_groups(enclosed.fingerprint)}, to which the key that you gave handed over, says the log"
 
 
 def signature(exam: Examination) -> str:
     """The signature holds: under the pinned key, or else under the enclosed one, which proves no origin."""
     found = _seal(exam)
     pinned = exam.pinned
-    by = pinned.key if pinned and pinned.key else exam.enclosed
+    by = exam.enclosed or (pinned.key if pinned else None)
     if by is None:
         raise NotRun("there is no key to check it with")
     if not found.holds(by):
         raise Rejected("the signature does not hold: the statement is not what the key's owner signed")
     if pinned is None:
         return "it holds under the enclosed key, which proves no origin"
-    if by.fingerprint != pinned.fingerprint:
+    if by.fingerprint not in exam.trusted:
         raise Rejected("it was made by another key than the one that you gave")
     return "ECDSA P-256 over SHA-256 holds"
 
@@ -105,6 +109,36 @@ def time(exam: Examination) -> str:
         raise Rejected(f"the token is of {token.at.isoformat()}: that is to come")
     exam.proved_at = token.at
     return f"proved: it existed at {token.at.isoformat()}, says {token.authority}"
+
+
+def log(exam: Examination) -> str:
+    """The log announced this run before it began, and holds this statement as its outcome."""
+    if exam.log_fault is not None:
+        raise Rejected(exam.log_fault)
+    if exam.history is None:
+        raise NotRun("no log was given: a run that failed may have been left out: --log")
+    runs, own = exam.history.runs, statement(exam)["predicate"]["reversible"]
+    digest = hashlib.sha256(_seal(exam).payload).hexdigest()
+    mine = [run for run in runs if run.end is not None and run.end.said.get("statement_sha256") == digest]
+    if len(mine) != 1 or mine[0].end is None:
+        raise Rejected("the log does not hold this statement as the outcome of a run")
+    intent, end = mine[0].intent, mine[0].end
+    if intent.index > end.index or intent.said["nonce"] != own["nonce"]:
+        raise Rejected("the run was not announced so before it began")
+    before = [one for one in exam.history.entries[: end.index] if one.kind == "outcome"]
+    said = [one.said["statement_sha256"] for one in before] or [None]
+    if own["previous"] not in said and not (own["previous"] is None and not _earlier(before, intent)):
+        raise Rejected("the statement before this one is not the one that the log holds")
+    left = [run.intent.said["at"] for run in runs if run.end is None]
+    aborted = sum(run.state == "aborted" for run in runs)
+    return (
+        f"entry {end.index} of {len(exam.history.entries)}, announced by entry {intent.index}; {len(runs)} runs begun, "
+        f"{aborted} aborted, {len(left)} without any outcome" + (f", begun {', '.join(left[:5])}" if left else "")
+    )
+
+
+def _earlier(outcomes: list[Entry], intent: Entry) -> bool:
+    return any(one.index < intent.index for one in outcomes)
 
 
 def statement(exam: Examination) -> dict[str, Any]:

@@ -73,9 +73,9 @@ def read(content: bytes) -> Seal:
     return found
 
 
-def preauthentication(payload: bytes) -> bytes:
+def preauthentication(payload: bytes, kind: str = PAYLOAD_TYPE) -> bytes:
     """DSSE's PAE: what is really signed, so that bytes of another type can never pass for a statement."""
-    return b"DSSEv1 %d %s %d %s" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(payload), payload)
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(payload), payload)
 
 
 def _bundle(seal: Seal) -> dict[str, Any]:

@@ -1189,6 +1189,10 @@ def instructions(case: Case) -> str:
     return f"VERIFY.txt and verify.py are those that {TOOL} writes"
 
 
+def log(case: Case) -> str:
+    _not_run("a log lies outside of the dossier: reversible evidence verify --log, or reversible history")
+
+
 def expected(case: Case) -> str:
     own, asked, said = case.own, case.options, []
     for name in ("organisation", "plan_sha256", "nonce"):
@@ -1205,14 +1209,14 @@ def expected(case: Case) -> str:
 
 STEPS: tuple[Callable[[Case], str], ...] = (
     layout, manifests, digests, names, seal, key, signature, subject, time, documents, catalogue, criteria, answers,
-    verdicts, summary, bundle, times, reports, instructions, expected,
+    verdicts, summary, bundle, times, reports, instructions, log, expected,
 )  # fmt: skip
 
 
 def examine(root: Path, options: argparse.Namespace) -> Document:
     case, taken = Case(root, options), []
     asked = any(getattr(options, name) is not None for name in ("organisation", "plan_sha256", "nonce", "max_age_days"))
-    optional = {"expected": not asked, "time": not options.tsa, "reports": options.without_reports}
+    optional = {"expected": not asked, "log": True, "time": not options.tsa, "reports": options.without_reports}
     for step in STEPS:
         try:
             outcome, detail = "passed", step(case)

@@ -14,9 +14,10 @@ from typing import Any
 
 from cryptography import x509
 
-from reversible.errors import ReversibleError
-from reversible.evidence import authority, contents, integrity, keys, meaning, origin, snapshot
+from reversible.errors import EvidenceError, ReversibleError
+from reversible.evidence import authority, contents, history, integrity, keys, meaning, origin, snapshot
 from reversible.evidence.examination import Examination, Expected, NotRun, Outcome
+from reversible.evidence.history import History
 from reversible.evidence.keys import Pinned
 
 log = logging.getLogger(__name__)
@@ -113,6 +114,7 @@ _STEPS: tuple[tuple[str, str, Callable[[Examination], str]], ...] = (
     ("times", "In the right order of time", meaning.times),
     ("reports", "Reports rendered again, the same", meaning.reports),
     ("instructions", "VERIFY.txt and verify.py are ours", meaning.instructions),
+    ("log", "Announced in the log, and its outcome", origin.log),
     ("expected", "The dossier you wait for", meaning.expectations),
 )
 
@@ -122,6 +124,7 @@ def verify(
     *,
     pinned: str | Path | None,
     tsa: str | Path | None = None,
+    log_at: Path | None = None,
     expected: Expected | None = None,
     at: datetime | None = None,
 ) -> Verification:
@@ -131,6 +134,7 @@ def verify(
         root: The dossier's directory.
         pinned: The signer's fingerprint (hex) or public key (PEM file), known by another way than the dossier.
         tsa: PEM file with the certificates that the reader trusts for time; then a token must be there.
+        log_at: The signer's log, or a copy of it; then the run must be announced there.
         expected: What else the reader knows beforehand.
         at: The time to judge ages by, aware; this machine's clock when None.
 
@@ -140,10 +144,18 @@ def verify(
     """
     trusted = None if pinned is None else keys.pinned(pinned)
     authorities = () if tsa is None else authority.pinned(tsa)
+    known, fault = None, None
+    try:
+        known = (
+            None if log_at is None else history.read(log_at, pinned=None if trusted is None else trusted.fingerprint)
+        )
+    except EvidenceError as error:
+        fault = error.message
     files = snapshot.take(root, keep=_is_parsed)
     return examine(
-        files, pinned=trusted, authorities=authorities, expected=expected or Expected(), at=at or datetime.now(UTC)
-    )
+        files, pinned=trusted, authorities=authorities, known=known, log_fault=fault, expected=expected or Expected(),
+        at=at or datetime.now(UTC),
+    )  # fmt: skip
 
 
 def examine(
@@ -151,12 +163,22 @@ def examine(
     *,
     pinned: Pinned | None,
     authorities: tuple[x509.Certificate, ...] = (),
+    known: History | None = None,
+    log_fault: str | None = None,
     expected: Expected,
     at: datetime,
 ) -> Verification:
     """Take every step on files that were read already."""
-    exam = Examination(files=files, pinned=pinned, authorities=authorities, expected=expected, now=at)
-    required = {name: True for name, _, _ in _STEPS} | {"expected": expected != Expected(), "time": bool(authorities)}
+    trusted: tuple[str, ...] = () if pinned is None else (pinned.fingerprint,)
+    if pinned is not None and known is not None:
+        trusted = known.keys[known.keys.index(pinned.fingerprint) :]
+    exam = Examination(
+        files=files, pinned=pinned, trusted=trusted, authorities=authorities, history=known, log_fault=log_fault,
+        expected=expected, now=at,
+    )  # fmt: skip
+    required = {name: True for name, _, _ in _STEPS} | {
+        "expected": expected != Expected(), "time": bool(authorities), "log": bool(known or log_fault),
+    }  # fmt: skip
     steps = tuple(
         Step(id=name, title=title, outcome=outcome, detail=detail, required=required[name])
         for name, title, look in _STEPS
