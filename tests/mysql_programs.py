@@ -88,10 +88,11 @@ def _fetch(scratch: Path, root: Path) -> None:
 
 def _archive() -> str:
     """The address of the Debian archive that this machine's apt is set up for."""
-    found = _run(["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Origin: Debian"])
-    if not found.strip():
+    said = _run(["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Origin: Debian"])
+    found = [uri for uri in said.split() if "security" not in uri]  # an archive of its own, without this suite
+    if not found:
         raise CannotFetchError("apt knows no archive of Debian's: apt-get update")
-    return found.split()[0]
+    return found[0]
 
 
 def _apt(scratch: Path, *words: str) -> None:
