@@ -183,7 +183,7 @@ def _in_units(original: Original, factor: float) -> Original:
         given = original.answer(feeds)
         return given * given.dtype.type(factor)
 
-    return original if factor == 1 else replace(original, answer=answer)
+    return original if factor == 1 else replace(original, answer=answer, unit=factor)
 
 
 def _no_key_bias(module: Any) -> None:

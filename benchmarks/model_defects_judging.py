@@ -15,12 +15,25 @@ import torch
 from model_defects_models import Feeds, Original
 from numpy.typing import NDArray
 
-from reversible.equivalence import decisions, ladder, localisation, parameters, ratio, reference, runtime, sweeps
+from reversible.equivalence import (
+    decisions,
+    epsilons,
+    ladder,
+    localisation,
+    parameters,
+    parameters_record,
+    ratio,
+    reference,
+    runtime,
+    sweeps,
+    trees,
+)
 from reversible.equivalence.ladder import Seen
+from reversible.equivalence.original import OriginalAnswers, against
 from reversible.equivalence.parameters import Fate
 from reversible.equivalence.ratio import Ratios, Recording
 from reversible.equivalence.signatures import sign
-from reversible.equivalence.tensors import constants
+from reversible.equivalence.tensors import constants, rules_in, texts
 from reversible.errors import BundleError, EvaluatorError
 
 SETTINGS = (runtime.USUAL, runtime.Setting(batch=1, optimised=False))  # in which the port is asked again
@@ -75,6 +88,8 @@ class Verdict:
         means: Which of "R", "decisions", "parameters", "sweep", "refused" found something wrong.
         tolerances: What each fixed tolerance says: True where it accepts.
         seen: The refusal, where there is one.
+        white: Rung, median and largest R against the original in float64, with the errors of its own float32, as it is
+            and by other kernels, in the floor; None where the original is not torch's.
     """
 
     rung: str
@@ -83,6 +98,7 @@ class Verdict:
     means: tuple[str, ...]
     tolerances: Mapping[str, bool]
     seen: str = ""
+    white: tuple[str, float, float] | None = None
 
     @property
     def accepted(self) -> bool:
@@ -125,7 +141,38 @@ def judge(
     return Verdict(
         rung=str(standing.rung), median=standing.seen.ratios.median, largest=standing.seen.ratios.largest,
         means=tuple(found), tolerances={name: same and rule(*pair) for name, rule in TOLERANCES.items()},
+        white=_white(original, feeds, recorded, answers, held, digits),
     )  # fmt: skip
+
+
+def _white(
+    original: Original, feeds: Feeds, recorded: Numbers, answers: list[Numbers], held: reference.Reference, digits: int
+) -> tuple[str, float, float] | None:
+    """The same with the original as the reference."""
+    if original.module is None:
+        return None
+    with torch.backends.mkldnn.flags(enabled=False):
+        other = original.answer(feeds)
+    rows = np.arange(len(recorded), dtype=np.uint8)[:, None].repeat(16, 1)
+    kept = OriginalAnswers(
+        engine="torch", inputs=rows, exact=[exact(original, feeds)],
+        evaluations={"as it is": [original.answer(feeds)], "other kernels": [other]},
+    )  # fmt: skip
+    white = against(held, kept, rows, output=0)
+    if white is None:
+        return "F", np.inf, np.inf
+    standing = _standing(feeds, recorded, answers, white, digits)
+    return str(standing.rung), standing.seen.ratios.median, standing.seen.ratios.largest
+
+
+def exact(original: Original, feeds: Feeds) -> Numbers:
+    """The original's answers in float64."""
+    module = original.module.double()
+    given = [torch.from_numpy(one) for one in feeds.values()]
+    with torch.no_grad():
+        said = module(*(one.double() if one.is_floating_point() else one for one in given))
+    module.float()
+    return np.asarray(said.numpy() * original.unit).reshape(len(given[0]), -1)
 
 
 def _standing(feeds: Feeds, recorded: Numbers, answers: list[Numbers], held: reference.Reference, digits: int) -> Any:
@@ -152,11 +199,32 @@ def _standing(feeds: Feeds, recorded: Numbers, answers: list[Numbers], held: ref
 
 def altered(original: Original, path: Path) -> list[str]:
     """Parameters of the original that the file holds changed or rounded."""
-    if not original.parameters:
-        return []
+    if original.module is None:
+        return _changed(path)
     signatures = [sign(name, array) for name, array in original.parameters.items()]
     account = parameters.account(signatures, constants(onnx.load(str(path))), original.parameters)
-    return [one.name for one in (*account.of(Fate.ALTERED), *account.of(Fate.CAST))]
+    found = [one.name for one in (*account.of(Fate.ALTERED), *account.of(Fate.CAST))]
+    return [*found, *(place for place, _ in epsilons.foreign(_added(original), onnx.load(str(path))))]
+
+
+def _changed(path: Path) -> list[str]:
+    """What our converter recorded beside the good port, and this one holds otherwise."""
+    record, asked = parameters_record.read(path.parent / "golden"), trees.read(path.parent / "golden")
+    model = onnx.load(str(path))
+    held = {**constants(model), **texts(model), **rules_in(path.parent / "processing")}
+    found = parameters.account(record[0], held, record[1]) if record else parameters.Account(traced=())
+    lost = [
+        now.name for before, now in zip(record[0] if record else (), found.traced, strict=True)
+        if now.fate in (Fate.ALTERED, Fate.CAST) or (now.fate is Fate.MISSING and before.found == Fate.IDENTICAL)
+    ]  # fmt: skip
+    return [*lost, *trees.differences(asked or [], model)]
+
+
+def _added(original: Original) -> dict[str, float]:
+    """What the modules of the original add before they take a root."""
+    fields = ("eps", "variance_epsilon")
+    modules = original.module.named_modules()
+    return {name: getattr(one, field) for name, one in modules for field in fields if hasattr(one, field)}
 
 
 def swept(original: Original, path: Path) -> bool:

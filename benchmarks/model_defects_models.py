@@ -38,6 +38,7 @@ class Original:
         export: (path, dynamo) -> writes the file.
         others: More inputs, of shapes never traced.
         module: The torch module, None for scikit-learn.
+        unit: Its answers are the module's times this.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Original:
     export: Callable[[Path, bool], None]
     others: Feeds
     module: Any = None
+    unit: float = 1.0
 
 
 class Cnn(nn.Module):

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from reversible.equivalence import parameters_record
+from reversible.equivalence import epsilons, parameters_record
 from reversible.equivalence.parameters import Fate
 from reversible.equivalence.tensors import constants
 from reversible.errors import SourceError
@@ -43,6 +43,7 @@ _NUMPY = (
     torch.uint8,
     torch.bool,
 )
+_EPSILONS = ("eps", "epsilon", "variance_epsilon", "layer_norm_eps", "layer_norm_epsilon")
 Counts = Callable[[Feeds, int, Sequence[int]], NDArray[np.bool_] | None]
 
 
@@ -64,6 +65,18 @@ class Original:
         return {
             name: one.numpy() for name, one in held.items() if isinstance(one, torch.Tensor) and one.dtype in _NUMPY
         }
+
+    def epsilons(self) -> dict[str, float]:
+        """What its normalisations add before they take a root, by module; of a graph by node."""
+        found = {}
+        for name, module in self._evaluations.net.named_modules():
+            for field in _EPSILONS:
+                value = getattr(module, field, None)
+                if isinstance(value, float):
+                    found[name] = value
+            if isinstance(module, torch.fx.GraphModule):
+                found |= {f"{name}.{node.name}": value for node in module.graph.nodes for value in _small(node)}
+        return found
 
     def answer(self, feeds: Feeds) -> list[Array]:
         return _arrays(self._evaluations.plain(self._arguments(feeds)))
@@ -152,8 +165,11 @@ def _account(original: Original, target: Path) -> dict[str, Any]:
     """Write `golden/parameters.*` beside the file; the share of the original's weights by what became of them."""
     import onnx
 
-    tensors_held = constants(onnx.load(str(target), load_external_data=False), base_dir=str(target.parent))
-    files, found = parameters_record.record(original.parameters(), tensors_held)
+    model = onnx.load(str(target), load_external_data=False)
+    tensors_held = constants(model, base_dir=str(target.parent))
+    added = original.epsilons()
+    explained = not epsilons.foreign(added, model, base_dir=str(target.parent))
+    files, found = parameters_record.record(original.parameters(), tensors_held, added if explained else None)
     (target.parent / "golden").mkdir(exist_ok=True)
     for name, content in files.items():
         (target.parent / "golden" / name).write_bytes(content)
@@ -249,6 +265,14 @@ def reason(error: BaseException) -> str:
 
 def _arrays(found: Sequence[torch.Tensor]) -> list[Array]:
     return [one.detach().cpu().numpy() for one in found]
+
+
+def _small(node: Any) -> list[float]:
+    """The small numbers that a call of a graph is given: of a normalisation, or added to a tensor."""
+    called = str(node.target)
+    if node.op != "call_function" or not ("norm" in called or "add" in called):
+        return []
+    return [one for one in (*node.args, *node.kwargs.values()) if isinstance(one, float) and 0 < one <= 1e-2]
 
 
 def _axes(free: Mapping[str, Mapping[int, str]]) -> dict[str, dict[int, str]]:

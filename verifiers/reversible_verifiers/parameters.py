@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from reversible import onnx_graph
 from reversible.assets import Asset
-from reversible.equivalence import parameters, parameters_record, runtime, tensors, trees
+from reversible.equivalence import epsilons, parameters, parameters_record, runtime, tensors, trees
 from reversible.equivalence.parameters import Account, Fate, Traced
 from reversible.equivalence.signatures import Signature
 from reversible.findings import Finding
@@ -44,7 +44,7 @@ def findings(asset: Asset, bundle: "Bundle") -> Iterator[Finding]:
     missing = account.of(Fate.MISSING)
     places = [f"{one.name}, in {one.where}: {one.how}" for one in (*account.of(Fate.ALTERED), *account.of(Fate.CAST))]
     places += [f"{one.name}: it was in the file when the model left" for one in _lost(signatures, account)]
-    places += _trees(folder)
+    places += [*_trees(folder), *_epsilons(folder)]
     facts = {
         "parameters": len(account.traced),
         "identical": len(account.of(Fate.IDENTICAL)) + len(account.of(Fate.TRIVIAL)),
@@ -87,6 +87,19 @@ def _trees(folder: Path) -> list[str]:
     if recorded is None:
         return []
     return trees.differences(recorded, onnx.load(str(folder / "model.onnx"), load_external_data=False))
+
+
+def _epsilons(folder: Path) -> list[str]:
+    """Where a normalisation of the file adds what none of the original's adds."""
+    import onnx
+
+    allowed = parameters_record.epsilons(folder / "golden")
+    if allowed is None:
+        return []
+    model = onnx.load(str(folder / "model.onnx"), load_external_data=False)
+    said = ", ".join(sorted({f"{value:g}" for value in allowed.values()})) or "none"
+    foreign = epsilons.foreign(allowed, model, base_dir=str(folder))
+    return [f"{place}: epsilon {value:g}, the original's: {said}" for place, value in foreign]
 
 
 def _constants(path: Path) -> tuple[dict[str, NDArray[Any]] | None, str]:

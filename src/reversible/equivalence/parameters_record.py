@@ -28,12 +28,15 @@ _LIMIT = 1 << 28  # bytes of one file
 _KEPT = 1 << 28  # bytes of values
 
 
-def record(originals: Arrays, tensors: Arrays) -> tuple[dict[str, bytes], Account]:
+def record(
+    originals: Arrays, tensors: Arrays, epsilons: Mapping[str, float] | None = None
+) -> tuple[dict[str, bytes], Account]:
     """The files, and what became of each parameter.
 
     Args:
         originals: Name -> array, as the original's framework calls them.
         tensors: Every constant of the port (`tensors.constants`).
+        epsilons: What the original's normalisations add, by module, where that explains every epsilon of the port.
 
     Returns:
         File name -> content, for the bundle's `golden/` folder; and the account.
@@ -43,7 +46,9 @@ def record(originals: Arrays, tensors: Arrays) -> tuple[dict[str, bytes], Accoun
     absent = {one.name for one in (*found.of(Fate.FOLDED), *found.of(Fate.ALTERED), *found.of(Fate.MISSING))}
     kept = _needed(originals, absent)
     signed = [replace(one, found=str(line.fate)) for one, line in zip(signatures, found.traced, strict=True)]
-    document = {"format": FORMAT, "parameters": [asdict(one) for one in signed]}
+    document: dict[str, Any] = {"format": FORMAT, "parameters": [asdict(one) for one in signed]}
+    if epsilons is not None:
+        document["epsilons"] = dict(epsilons)
     files = {JSON: json.dumps(document, allow_nan=False).encode()}
     if kept:
         stream = io.BytesIO()
@@ -77,6 +82,22 @@ def read(folder: Path) -> tuple[list[Signature], dict[str, NDArray[Any]]] | None
         if digests.get(name) != sign(name, array).digest:
             raise BundleError(f"{NPZ}: {name} is not the parameter that {JSON} describes")
     return signatures, values
+
+
+def epsilons(folder: Path) -> dict[str, float] | None:
+    """What the original's normalisations add, by module; None where nobody said.
+
+    Raises:
+        BundleError: it is damaged.
+    """
+    path = folder / JSON
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_bytes()).get("epsilons")
+        return None if found is None else {str(name): float(value) for name, value in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise BundleError(f"{JSON} cannot be read: {error}") from error
 
 
 def _needed(originals: Arrays, absent: set[str]) -> dict[str, NDArray[Any]]:
