@@ -10,6 +10,7 @@ what is judged against the port's own answers is what the endpoint recorded.
 import json
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,8 +95,9 @@ def _recorded(
     outputs = golden.read(place / "golden", manifest, "outputs")
     session = runtime.session(place / "model.onnx")
     takes, gives = runtime.fields(session.get_inputs()), runtime.outputs(session)
-    found = sources(gives, outputs, place / "processing")
     asked = Asked(inputs, Processing(place / "processing", takes, [one.field for one in inputs]))
+    first = partial(runtime.first_answers, session, partial(asked.feeds, np.array([0])))
+    found = sources(gives, outputs, place / "processing", first)
     return asked, [(one, found[one.field.name]) for one in outputs if one.field.name in found], takes, gives
 
 

@@ -7,6 +7,7 @@ travel in `processing/`: a model is judged from the raw input on.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from reversible import golden, wire
 from reversible.assets import Asset
-from reversible.equivalence import decisions, groups, masks
+from reversible.equivalence import decisions, groups, masks, runtime
 from reversible.equivalence.ratio import Recording
 from reversible.errors import BundleError
 from reversible.golden import Column
@@ -111,18 +112,18 @@ def is_recorded(asset: Asset, bundle: "Bundle") -> bool:
     return (bundle.folder(asset) / "golden/manifest.json").exists()
 
 
-def read(asset: Asset, bundle: "Bundle", takes: Sequence[Field], gives: Sequence[Field]) -> tuple[Golden, ...]:
+def read(asset: Asset, bundle: "Bundle", session: Any) -> tuple[Golden, ...]:
     """The golden set, once for each number that the endpoint answered with; the first one makes the decisions.
 
     Args:
         asset: The model.
         bundle: Where it lies.
-        takes: The graph's inputs.
-        gives: Its outputs.
+        session: The model, open in the runtime.
 
     Raises:
         BundleError: it is incomplete, or its tables are not what the raw bytes say.
     """
+    takes, gives = runtime.fields(session.get_inputs()), runtime.outputs(session)
     folder = bundle.folder(asset) / "golden"
     manifest = bundle.document(asset, "golden/manifest.json")
     inputs, outputs = golden.read(folder, manifest, "inputs"), golden.read(folder, manifest, "outputs")
@@ -130,7 +131,8 @@ def read(asset: Asset, bundle: "Bundle", takes: Sequence[Field], gives: Sequence
         raise BundleError(f"{asset.id}: {len(inputs[0].values)} golden inputs, {len(outputs[0].values)} answers")
     texts = _hold_against_bytes(asset, folder / "requests.parquet", inputs, outputs)
     asked = Asked(inputs, Processing(folder.parent / "processing", takes, [one.field for one in inputs]))
-    found = sources(gives, outputs, folder.parent / "processing")
+    first = partial(runtime.first_answers, session, partial(asked.feeds, np.array([0])))
+    found = sources(gives, outputs, folder.parent / "processing", first)
     numbers = [one for one in outputs if one.field.name in found]
     label = label_of(gives, outputs)
     places = [one.name for one in gives]

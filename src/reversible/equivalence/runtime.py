@@ -1,6 +1,6 @@
 """What does onnxruntime answer, under each setting that nobody would call wrong?"""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,14 @@ def fields(values: Sequence[Any]) -> tuple[Field, ...]:
 def outputs(opened: Any) -> tuple[Field, ...]:
     """The outputs of a session that are tensors, in their order."""
     return fields([one for one in opened.get_outputs() if one.type in _TYPES])
+
+
+def first_answers(opened: Any, feeds: Callable[[], Feeds]) -> dict[str, NDArray[Any]]:
+    """All outputs by name; none at all where the runtime refuses: who asks in earnest says why."""
+    try:
+        return dict(zip([one.name for one in opened.get_outputs()], next(answers(opened, feeds())), strict=True))
+    except BundleError:
+        return {}
 
 
 def ask(opened: Any, feeds: Feeds, *, batch: int | None = None, output: int = 0) -> NDArray[Any]:

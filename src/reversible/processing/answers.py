@@ -6,8 +6,10 @@ answers `{"label": ..., "score": ...}`, the score being that of the label.
 """
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 
 from reversible.errors import BundleError
 from reversible.golden import Column
-from reversible.wire import Field
+from reversible.wire import Arrays, Field
 
 _SCORE, _LOGITS = "score", "logits"
 _CLASSIFIERS = ("ForSequenceClassification", "ForImageClassification", "ForAudioClassification")
@@ -76,14 +78,17 @@ def said(label: Column, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names[int(one)] if one.isdigit() and int(one) < len(names) else one for one in plain)
 
 
-def sources(graph: Sequence[Field], recorded: Sequence[Column], processing: Path) -> dict[str, Source]:
+def sources(
+    graph: Sequence[Field], recorded: Sequence[Column], processing: Path, first: Callable[[], Arrays] = dict
+) -> dict[str, Source]:
     """For each recorded number the output that it is held against: the one of its name; else one of its shape that no
-    other has; else the first. A label has none.
+    other has, of several the one whose answer to the first input is nearest; else the first. A label has none.
 
     Args:
         graph: The outputs of the ONNX file, in their order.
         recorded: What was recorded at the endpoint.
         processing: The model's folder of that name.
+        first: Gives the graph's answers to the first input, by name; asked only where several outputs would do.
 
     Raises:
         BundleError: its config.json cannot be read.
@@ -98,6 +103,8 @@ def sources(graph: Sequence[Field], recorded: Sequence[Column], processing: Path
             taken = {source.output for source in found.values()}
             free = [other for other in graph if not other.is_text and other.name not in taken]
             fitting = [other for other in free if _fits(other, one.field)]
+            if len(fitting) > 1:
+                fitting = sorted(fitting, key=partial(_distance, one, first()))
             chosen = next(iter(fitting or free or [other for other in graph if not other.is_text] or graph))
             found[name] = Source(chosen.name, decided=name == _SCORE and label is not None and not fitting)
         source = found[name]
@@ -111,6 +118,14 @@ def _fits(graph: Field, recorded: Field) -> bool:
     if mine == (1,) and theirs == ():
         return True
     return len(mine) == len(theirs) and all(None in (a, b) or a == b for a, b in zip(mine, theirs, strict=True))
+
+
+def _distance(recorded: Column, answers: Arrays, output: Field) -> float:
+    """How far an output's answer to the first input is from what was recorded; infinity where that cannot be said."""
+    found, wanted = answers.get(output.name), np.asarray(recorded.values[0], dtype=np.float64).reshape(-1)
+    if found is None or np.asarray(found).size != wanted.size or np.asarray(found).dtype.kind not in "fiub":
+        return math.inf
+    return float(np.nan_to_num(np.abs(np.asarray(found, dtype=np.float64).reshape(-1) - wanted), nan=np.inf).max())
 
 
 def _are_shares(values: NDArray[Any]) -> bool:

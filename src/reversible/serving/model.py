@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from reversible.equivalence import runtime
 from reversible.equivalence.decisions import decide
 from reversible.errors import BundleError
 from reversible.processing.answers import Source, label_of, sources
+from reversible.processing.asked import Asked
 from reversible.processing.raw import Processing
 
 if TYPE_CHECKING:
@@ -59,7 +61,10 @@ class ServedModel:
         self.bare = manifest.get("signature", {}).get("answered_as") == "list"
         if len(recorded) > 1 or len(gives) > 1 or label_of(gives, recorded) is not None:
             self._names = [one.field.name for one in recorded]
-            self._sources = sources(gives, recorded, folder / "processing")
+            inputs = golden.read(folder / "golden", manifest, "inputs")
+            asked = Asked(inputs, Processing(folder / "processing", runtime.fields(self._session.get_inputs()), given))
+            first = partial(runtime.first_answers, self._session, partial(asked.feeds, np.array([0])))
+            self._sources = sources(gives, recorded, folder / "processing", first)
             self._whole = {one.field.name for one in recorded if not one.field.is_text}
 
     def answer(self, given: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
