@@ -15,6 +15,7 @@ from reversible.s3 import Keys
 from reversible.storage_doctor import OPERATIONS
 from reversible.testing import lies
 from reversible.testing.proxy import Fault, FaultyProxy
+from reversible.testing.tls import Authority, TLSFront
 from reversible_samples.s3_servers import SeaweedFS
 from small_bundle import write_bundle
 
@@ -127,6 +128,22 @@ def test_what_a_storage_did_when_it_was_tried_stands_beside_what_was_shipped(ser
 
     assert done.returncode == 0, done.stderr
     assert json_schemas.parsed("ship", done.stdout)["storage"]["checksum"] == "sha256"
+
+
+def test_the_plan_names_the_authority_of_the_storages_certificate(server: SeaweedFS, tmp_path: Path) -> None:
+    """A path beside the plan; without it the certificate is refused."""
+    authority = Authority(tmp_path / "authority")
+    with TLSFront(server.endpoint_url, authority.server("127.0.0.1")) as front:
+        unknown = check(server, tmp_path, "--json", endpoint_url=front.endpoint_url)
+        plan = tmp_path / "exit-plan.toml"
+        text = plan.read_text(encoding="utf-8").replace('"shop.db"', f'"{tmp_path / "shop.db"}"')
+        plan.write_text(f'{text}ca_bundle = "authority/ca.pem"\n', encoding="utf-8")
+        known = reversible("check", plan, "--json", server=server, cwd=Path("/"))
+
+    assert unknown.returncode == 6
+    assert "its certificate is not trusted" in unknown.stdout
+    assert known.returncode == 0, known.stdout + known.stderr
+    assert outcomes(known)["encryption.own"] == "works"
 
 
 @pytest.mark.parametrize(

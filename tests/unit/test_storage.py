@@ -23,7 +23,7 @@ from reversible.errors import BundleError, DestinationError, UsageError
 from reversible.s3 import Keys
 from reversible.storage_doctor import OPERATIONS
 from reversible.storage_doctor.doctor import CLEAN
-from reversible.testing.lies import DropsAByte, HostOnly, IgnoresDigests, LosesAPart
+from reversible.testing.lies import DropsAByte, HostOnly, IgnoresDigests, LosesAPart, ShortPages
 from reversible.testing.proxy import Fault, FaultyProxy
 from reversible_samples.s3_servers import SeaweedFS
 from small_bundle import write_bundle
@@ -282,6 +282,19 @@ def test_a_server_of_the_old_kind_is_sent_what_it_takes(
     refused = {one["operation"] for one in answers["operations"] if one["outcome"] == "refused"}
     assert {"sha256", "trailer"} <= refused
     assert (answers["checksum"], answers["integrity_headers"]) == ("md5", "when_required")
+
+
+def test_a_listing_that_comes_in_many_pages_is_whole(
+    bundle: Bundle, server: SeaweedFS, prefix: str, tmp_path: Path
+) -> None:
+    sign = (Keys(server.access_key, server.secret_key), server.region)
+    with FaultyProxy(server.endpoint_url, Fault("lie", lie=ShortPages()), sign=sign) as proxy:
+        target = storage_at(server, prefix, endpoint_url=proxy.endpoint_url)
+        list(ship(bundle, target))
+
+        assert not any(one.sent for one in ship(bundle, target))
+        assert fetch(target, tmp_path / "back").digest == bundle.digest
+    assert sum("continuation-token" in one for one in proxy.requests) > 20
 
 
 def test_a_large_file_goes_in_parts_of_which_none_is_lost(server: SeaweedFS, prefix: str, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 import ast
 import re
 import socket
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,12 +14,13 @@ from typing import Any
 import pytest
 
 from reversible.errors import DestinationError
-from reversible.s3 import Client, Keys, UnreachableError, signing
+from reversible.s3 import Client, Keys, UnreachableError, signing, trust
 from reversible.storage_doctor import OPERATIONS, Examination, Outcome, Settings, Trial, examine, words
 from reversible.storage_doctor import doctor as doctors
 from reversible.storage_doctor.doctor import Doctor
 from reversible.testing import lies
 from reversible.testing.proxy import Fault, FaultyProxy, Lie
+from reversible.testing.tls import Authority, TLSFront
 from reversible_samples.s3_servers import SeaweedFS
 
 BUCKET = "sortie"
@@ -87,6 +90,15 @@ def test_without_a_lie_all_of_these_work(server: SeaweedFS, request: pytest.Fixt
     assert [one for one in found.trials if one.outcome is not Outcome.WORKS] == []
 
 
+def test_short_pages_are_no_lie(server: SeaweedFS, request: pytest.FixtureRequest) -> None:
+    names = [one.id for one in OPERATIONS if one.id.startswith("list")]
+    sign = (Keys(server.access_key, server.secret_key), server.region)
+    with FaultyProxy(server.endpoint_url, Fault("lie", lie=lies.ShortPages()), sign=sign) as proxy:
+        found = tried(client_of(server, proxy.endpoint_url), request, *names)
+
+    assert found.works(*names), found.trials
+
+
 def test_what_could_not_be_removed_is_said(server: SeaweedFS, request: pytest.FixtureRequest) -> None:
     class KeepsAll(Lie):
         def before(self, request):  # type: ignore[no-untyped-def]
@@ -139,6 +151,19 @@ def test_whoever_stops_it_finds_nothing_left(server: SeaweedFS, request: pytest.
     trials.close()  # type: ignore[attr-defined]  # a generator: what Ctrl-C does to it
 
     assert listed(server, request) == []
+
+
+def test_what_a_killed_examination_left_is_swept_an_hour_later(
+    server: SeaweedFS, request: pytest.FixtureRequest
+) -> None:
+    base = re.sub(r"\W+", "-", request.node.name) + "/"
+    client = client_of(server)
+    for key in (".reversible-probe-1/a", ".reversible-probe-1/b c/é", "data/kept"):
+        client.send("PUT", f"{base}{key}", body=b"x")
+
+    assert doctors.sweep(client, base) == 0
+    assert doctors.sweep(client, base, older_s=-60) == 2
+    assert [one.removeprefix(base) for one in listed(server, request)] == ["data/kept"]
 
 
 def test_a_server_that_stops_answering_is_not_believed(server: SeaweedFS, request: pytest.FixtureRequest) -> None:
@@ -273,6 +298,59 @@ def test_a_line_says_what_was_seen() -> None:
 
     assert words.line(trial, "en") == "refused    an object is put and read back [put]: SlowDown: come again"
     assert words.line(trial, "fr").startswith("refusé     un objet est déposé et relu [put]")
+
+
+# --- through a proxy ------------------------------------------------------------------------------------------------
+
+
+def test_the_customers_own_proxy_is_used_and_sees_nothing(
+    server: SeaweedFS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CONNECT, then TLS to the storage itself: through HTTPS_PROXY, and not where NO_PROXY excepts the host."""
+    authority = Authority(tmp_path / "authority")
+    asked: list[str] = []
+
+    def connect(inside: socket.socket) -> None:
+        with inside, inside.makefile("rb") as lines:
+            asked.append(lines.readline().decode())
+            while lines.readline().strip():
+                pass
+            _, where, _ = asked[-1].split()
+            host, _, port = where.partition(":")
+            with socket.create_connection((host, int(port))) as outside:
+                inside.sendall(b"HTTP/1.1 200 go on\r\n\r\n")
+                one = threading.Thread(target=pump, args=(inside, outside), daemon=True)
+                one.start()
+                pump(outside, inside)
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while block := source.recv(1 << 16):
+                target.sendall(block)
+            target.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=connect, args=(listener.accept()[0],), daemon=True).start()
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        TLSFront(server.endpoint_url, authority.server("127.0.0.1")) as front,
+    ):
+        threading.Thread(target=accept, daemon=True).start()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        tls = trust.context(str(authority.bundle), {})
+        through = client_of(server, front.endpoint_url, tls=tls)
+        assert through.send("PUT", "proxy", body=b"secret words").ok
+        assert through.send("GET", "proxy").body == b"secret words"
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert client_of(server, front.endpoint_url, tls=tls).send("GET", "proxy").body == b"secret words"
+        where = front.endpoint_url.removeprefix("https://")
+
+    assert asked == [f"CONNECT {where} HTTP/1.0\r\n"]
 
 
 # --- signatures and keys --------------------------------------------------------------------------------------------

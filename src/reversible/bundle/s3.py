@@ -23,7 +23,7 @@ from reversible.errors import DestinationError, Interrupted
 from reversible.s3 import Answer, Client, Keys, UnreachableError, signing, trust
 from reversible.storage_doctor import Examination, Settings, Trial
 from reversible.storage_doctor.bench import PROBES
-from reversible.storage_doctor.doctor import SHIPPING, Doctor
+from reversible.storage_doctor.doctor import SHIPPING, Doctor, sweep
 
 _BREAKS = 5  # times in a row that a body may break off without giving a byte
 _EXAMINED_S = 20.0  # for one answer under examination
@@ -145,6 +145,7 @@ class S3Storage:
             DestinationError: the server cannot be reached, or refuses us at the door.
         """
         client = self.reached()
+        sweep(client, self._path(""))
         doctor = Doctor(replace(client, timeout_s=_EXAMINED_S), self._path(f"{PROBES}{token_hex(8)}/"))
         yield from doctor
         self._found = doctor.result()

@@ -198,6 +198,7 @@ class Plan:
             region=value("region"),
             access_key=value("access_key"),
             secret_key=value("secret_key"),
+            ca_bundle=None if (bundle := value("ca_bundle")) is None else str(self.path.parent / bundle),
         )
 
     def _storage_value(self, name: str, *, environ: Mapping[str, str]) -> str | None:

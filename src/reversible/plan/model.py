@@ -165,6 +165,9 @@ class Storage(_Table):
     endpoint_url: Annotated[Text, *_matching(_HTTP_URL)] | None = Field(
         default=None, description="the provider's S3 address; AWS when left out"
     )
+    ca_bundle: Words | None = Field(
+        default=None, description="PEM file of the authority of its certificate; AWS_CA_BUNDLE when left out"
+    )
     access_key: Secret | None = None
     secret_key: Secret | None = None
 

@@ -12,6 +12,7 @@ import socket
 import ssl
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -276,6 +277,12 @@ class Client:
         address = urlsplit(self.endpoint_url)
         host = f"{self.bucket}.{address.hostname}" if self.virtual else str(address.hostname)
         if address.scheme == "https":
+            if (proxy := _proxy(host)) is not None:
+                through = http.client.HTTPSConnection(
+                    proxy[0], proxy[1], timeout=self.timeout_s, context=self.tls
+                )  # fmt: skip
+                through.set_tunnel(host, address.port or 443)
+                return through
             return http.client.HTTPSConnection(host, address.port, timeout=self.timeout_s, context=self.tls)
         return http.client.HTTPConnection(host, address.port, timeout=self.timeout_s)
 
@@ -296,7 +303,7 @@ class Client:
         except ssl.SSLCertVerificationError as error:
             raise UnreachableError(
                 f"{where}: its certificate is not trusted: {error.verify_message}",
-                hint="export AWS_CA_BUNDLE=FILE, a PEM file with the certificate of the provider's authority",
+                hint="name its authority: ca_bundle in [destination.storage], or export AWS_CA_BUNDLE=FILE",
                 final=True,
             ) from error
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
@@ -317,6 +324,14 @@ class Client:
             ) from error  # fmt: skip
         except OSError as error:
             raise UnreachableError(f"{where} cannot be reached: {error.strerror or error}", hint=look) from error
+
+
+def _proxy(host: str) -> tuple[str, int] | None:
+    """Host and port of HTTPS_PROXY, unless NO_PROXY excepts the host: as the customer's other clients go."""
+    found = urlsplit(urllib.request.getproxies_environment().get("https", ""))
+    if not found.hostname or urllib.request.proxy_bypass(host):
+        return None
+    return found.hostname, found.port or 80
 
 
 def _headers(response: http.client.HTTPResponse) -> dict[str, str]:

@@ -6,7 +6,7 @@ what it put lies below one prefix of the bench's own, and is remembered until it
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal, NoReturn
@@ -174,16 +174,21 @@ class Bench:
     def list_keys(self, prefix: str, **query: str) -> list[str]:
         """Keys below a prefix, page by page. READ (AWS, `encoding-type=url`): a space is "+", a plus "%2B"."""
         keys: list[str] = []
+        for page in self.pages(prefix, **query):
+            found = page.texts("Contents/Key")
+            keys += [unquote_plus(key) for key in found] if page.texts("EncodingType") == ["url"] else found
+        return keys
+
+    def pages(self, prefix: str, **query: str) -> Iterator[Answer]:
+        """A listing, as many pages as it takes: a server may give fewer names than it was asked for."""
         token: dict[str, str] = {}
         for _ in range(20):
             answer = self.ask("GET", query={"list-type": "2", "prefix": prefix, **query, **token})
-            found = answer.texts("Contents/Key")
-            keys += [unquote_plus(key) for key in found] if answer.texts("EncodingType") == ["url"] else found
+            yield answer
             following = answer.texts("NextContinuationToken")
             if answer.texts("IsTruncated") != ["true"] or not following:
-                break
+                return
             token = {"continuation-token": following[0]}
-        return keys
 
     def with_keys(self, keys: Any) -> Client:
         """A client like ours, signed by somebody else."""

@@ -9,12 +9,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
 from reversible.s3 import Client, UnreachableError
 from reversible.storage_doctor import access, checksums, conditions, metadata, multipart, names, objects, retention
-from reversible.storage_doctor.bench import Bench, Ended, Operation, Outcome, Trial
+from reversible.storage_doctor.bench import PROBES, Bench, Ended, Operation, Outcome, Trial
 
 MAX_REQUESTS = 800  # a server that does all of it is asked some 430 times
 MAX_BYTES = 64 << 20  # sent; all of it takes some 21 MB
@@ -187,6 +189,30 @@ def clean(bench: Bench) -> list[str]:
         for key, version in found:
             client.send("DELETE", key, query={"versionId": version} if version else None)
     return [key for key, _ in _found(bench)]
+
+
+def sweep(client: Client, base: str, *, older_s: float = 3600.0) -> int:
+    """Remove what a killed examination left below `base` more than an hour ago; how many objects went.
+
+    Args:
+        base: The prefix under which examinations have theirs: "exit/".
+    """
+    answer = client.send("GET", query={"list-type": "2", "prefix": f"{base}{PROBES}", "encoding-type": "url"})
+    if not answer.ok:
+        return 0
+    there = answer.headers.get("date")
+    now = parsedate_to_datetime(there) if there else client.now()
+    left: dict[str, list[datetime]] = {}
+    for one in answer.xml().iterfind("Contents"):
+        name = unquote_plus(one.findtext("Key") or "").removeprefix(base).partition("/")[0]
+        stamp = (one.findtext("LastModified") or "").replace("Z", "+00:00")
+        left.setdefault(name, []).append(datetime.fromisoformat(stamp))
+    gone = 0
+    for name, moments in left.items():
+        if (now - max(moments)).total_seconds() > older_s:
+            gone += len(moments)
+            clean(Bench(client, f"{base}{name}/"))
+    return gone
 
 
 def _found(bench: Bench) -> list[tuple[str, str]]:

@@ -179,3 +179,12 @@ class HostOnly(Lie):
         if request.headers["host"].count(".") == 1:
             return None
         return Reply(301, {}, b"<Error><Code>PermanentRedirect</Code></Error>")
+
+
+class ShortPages(Lie):
+    """No lie, a habit: a listing comes in pages of three names, however many were asked for."""
+
+    def before(self, request: Request) -> Request | None:
+        if "list-type" not in request.query:
+            return None
+        return Request(request.method, request.path, {**request.query, "max-keys": "3"}, request.headers, request.body)
