@@ -92,14 +92,15 @@ def theirs(peers: Path, only: Sequence[str] | None) -> Iterator[dict[str, Any]]:
         login = {key: getattr(server, key) for key in ("host", "port", "user", "password", "database")}
         (folder / "zoo.connection.json").write_text(json.dumps({"source_type": "Postgres", **login}))
         for tool in only or TOOLS:
-            lines = _answers(peers, folder, tool, server.port)
+            lines = answered(peers, folder, tool, server.port)
             expected = len(held) if tool in IN_POSTGRES else len(index)
             if len(lines) != expected:
                 raise SystemExit(f"{tool} answered {len(lines)} of {expected} pairs")
             yield from lines
 
 
-def _answers(peers: Path, folder: Path, tool: str, port: int) -> list[dict[str, Any]]:
+def answered(peers: Path, folder: Path, tool: str, port: int) -> list[dict[str, Any]]:
+    """What a peer says of each pair in the folder, in its own environment and behind the fence."""
     if tool in IN_POSTGRES:
         python, allow = environment(peers / "database", DATABASE_PACKAGES), {port: ("127.0.0.1", port)}
     else:

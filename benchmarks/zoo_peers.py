@@ -11,6 +11,7 @@ import importlib.metadata
 import io
 import json
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -204,15 +205,27 @@ def answers(folder: Path, tool: str) -> Iterator[dict[str, Any]]:
             continue
         left, right = (folder / f"{pair['name']}.{side}.parquet" for side in ("left", "right"))
         row = {"tool": tool, "versions": versions, "pair": pair["name"]}
-        signal.alarm(_PATIENCE_S)
+        signal.alarm(pair.get("patience_s", _PATIENCE_S))
+        before = _cpu_s()
         try:
-            yield {**row, "answer": "equal" if ask(left, right, pair["key"]) else "differ", "reason": ""}
+            answer = "equal" if ask(left, right, pair["key"]) else "differ"
+            yield {**row, "answer": answer, "reason": "", "cpu_s": _cpu_s() - before, "peak_mib": _peak_mib()}
         except BaseException as error:  # noqa: BLE001 - whatever a peer raises is its answer: it refused
             said = str(error).strip().splitlines()
             reason = f"{type(error).__name__}: {said[0] if said else ''}"
-            yield {**row, "answer": "refused", "reason": reason[:200]}
+            cost = {"cpu_s": _cpu_s() - before, "peak_mib": _peak_mib()}
+            yield {**row, "answer": "refused", "reason": reason[:200], **cost}
         finally:
             signal.alarm(0)
+
+
+def _cpu_s() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def _peak_mib() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
 
 def _command(main: Callable[[], Any], words: list[str]) -> tuple[int, str]:
@@ -230,7 +243,7 @@ def _command(main: Callable[[], Any], words: list[str]) -> tuple[int, str]:
 
 
 def _too_long(*_: object) -> None:
-    raise TimeoutError(f"no answer in {_PATIENCE_S} s")
+    raise TimeoutError("no answer in the time given")
 
 
 if __name__ == "__main__":
