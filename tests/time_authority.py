@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from reversible.evidence import der
@@ -38,7 +38,7 @@ class Party:
     name: str
     folder: Path
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
     @property
     def pem(self) -> Path:
@@ -60,9 +60,12 @@ def party(
     start: datetime = NOW - timedelta(days=400),
     end: datetime = NOW + timedelta(days=400),
     more: tuple[x509.ExtensionType, ...] = (),
+    bits: int | None = None,
 ) -> Party:
-    """Make a certificate: a root when nobody issues it, an authority's own when `ca` is false."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    """Make a certificate: a root when nobody issues it, an authority's own when `ca` is false; RSA of `bits`."""
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey = ec.generate_private_key(ec.SECP256R1())
+    if bits is not None:
+        key = rsa.generate_private_key(65537, bits)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = (
         x509.CertificateBuilder()

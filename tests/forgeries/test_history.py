@@ -15,7 +15,7 @@ import workshop
 
 import json_schemas
 import time_authority
-from reversible.errors import EvidenceError
+from reversible.errors import DestinationError, EvidenceError
 from reversible.evidence import dossier, history, keys, merkle, note, strict_json
 from reversible.evidence.history import Entry, History, Log
 from reversible.evidence.keys import SigningKey
@@ -216,6 +216,14 @@ def test_a_run_killed_between_an_entry_and_its_checkpoint_does_not_break_the_log
     assert whole(log).checkpoint.size == 8
 
 
+def test_no_run_without_its_intent_and_where_it_may_lie_is_said(own: SigningKey, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DestinationError) as caught:
+        begun(Log.of(own, {history.LOG: str(tmp_path / "file" / "log")}), PLANS[0], 0)
+
+    assert history.LOG in caught.value.hint
+
+
 # --- a dossier and its log ---------------------------------------------------------------------------------------
 
 
@@ -373,7 +381,7 @@ def test_a_dry_run_is_announced_sealed_dated_and_shown(tmp_path: Path, parties: 
     assert [(run["state"], run["nonce"]) for run in document["runs"]] == [("ended", "7"), ("ended", None)]
     assert "3 essais annoncés : 2 terminés, 1 abandonnés, 0 sans issue" in shown
     key = keys.load_or_create(tmp_path / "keys" / "key.pem").fingerprint
-    log = tmp_path / "keys" / "log"
+    log = tmp_path / "keys" / "key-log"
     arguments = ("--key", key, "--log", log, *pin, "--nonce", "7", "--lang", "en")
     assert "PROVED" in reversible("evidence", "verify", "run-1/evidence", *arguments)
     reversible("evidence", "verify", "run-2/evidence", "--key", key, *pin, status=3)

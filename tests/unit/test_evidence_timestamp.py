@@ -129,6 +129,19 @@ def test_a_signer_that_no_time_can_be_taken_from_is_refused(
         timestamp.check_signer(token, [root.certificate])
 
 
+def test_an_authority_with_an_rsa_key_serves_too_when_the_key_is_long_enough(folder: Path) -> None:
+    """Most public authorities have one."""
+    root = party(folder, "rsa-root", ca=True, bits=2048)
+    for bits, good in ((2048, True), (1024, False)):
+        leaf = party(folder, f"rsa-{bits}", root, bits=bits)
+        response = timestamp.granted(time_authority.reply(leaf, timestamp.request(MESSAGE, NONCE)))
+        if good:
+            timestamp.check_signer(timestamp.read(response), [root.certificate])
+            continue
+        with pytest.raises(ValueError, match="too short"):
+            timestamp.read(response)
+
+
 def test_an_intermediate_in_the_token_leads_to_the_pinned_root(folder: Path, root: Party) -> None:
     middle = party(folder, "middle", root, ca=True)
     leaf = party(folder, "below-middle", middle)

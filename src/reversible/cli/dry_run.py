@@ -96,7 +96,10 @@ def _recorded(run: "DryRun", asked: "Authority | None", nonce: str | None) -> It
     except Interrupted:
         raise  # the same command takes it up: its intent stays open
     except ReversibleError as error:
-        log.abort(intent, reason=error.message, at=datetime.now(UTC))
+        try:
+            log.abort(intent, reason=error.message, at=datetime.now(UTC))
+        except ReversibleError as second:  # the first fault is the one to tell: without its end the intent stays open
+            click.echo(second.message, err=True)
         raise
     log.end(
         intent, run_id=run.documents.run["run_id"], statement=statement_of(run.space.evidence),

@@ -5,8 +5,8 @@ there is none, after it. Each entry is signed and holds the hash of the one befo
 Merkle tree whose checkpoint (C2SP) a reader keeps: a run that failed cannot vanish, and neither can the log be told
 twice in two ways to two readers who compare.
 
-    log/entries/00000000.json   {"entry": ..., "key": fingerprint, "signature": DSSE over the entry}, a line each
-    log/checkpoint              the signed note over all of them
+    key-log/entries/00000000.json   {"entry": ..., "key": fingerprint, "signature": DSSE over the entry}, a line each
+    key-log/checkpoint              the signed note over all of them
 """
 
 import base64
@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from reversible.bundle.writer import disk_faults
-from reversible.errors import EvidenceError, UsageError
+from reversible.errors import DestinationError, EvidenceError, UsageError
 from reversible.evidence import merkle, note, seal, strict_json
 from reversible.evidence.keys import PublicKey, SigningKey
 from reversible.evidence.note import Checkpoint
@@ -99,7 +99,7 @@ class History:
 
 
 class Log:
-    """The log of whoever holds `key`, in `folder`."""
+    """The log of whoever holds `key`, in `folder`; the key that signs its checkpoints lies beside, `folder`-key.pem."""
 
     def __init__(self, folder: Path, key: SigningKey) -> None:
         self.folder = folder
@@ -107,9 +107,9 @@ class Log:
 
     @classmethod
     def of(cls, key: SigningKey, environ: Mapping[str, str] = os.environ) -> "Log":
-        """The log that REVERSIBLE_LOG names, else the one beside the key."""
+        """The log that REVERSIBLE_LOG names, else the one beside the key: key-log for key.pem."""
         chosen = environ.get(LOG)
-        return cls(Path(chosen) if chosen else key.path.with_name("log"), key)
+        return cls(Path(chosen) if chosen else key.path.with_name(f"{key.path.stem}-log"), key)
 
     def read(self) -> History | None:
         """What the log holds; None when there is none yet.
@@ -185,9 +185,12 @@ class Log:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with disk_faults(self.folder):
-            (self.folder / "entries").mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / "lock").open("w")
+        try:
+            with disk_faults(self.folder):
+                (self.folder / "entries").mkdir(parents=True, exist_ok=True)
+                lock = (self.folder / "lock").open("w")
+        except DestinationError as error:  # a key may lie where nothing else can: a mounted secret
+            raise DestinationError(error.message, hint=f"export {LOG}=/a/directory/of/yours/log") from error
         with lock as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

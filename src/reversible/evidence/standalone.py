@@ -1161,7 +1161,8 @@ def times(case: Case) -> str:
     proved = case.sound.get("proved")
     if proved is not None and closed > proved + timedelta(hours=1):
         refuse(f"it says it was sealed at {closed.isoformat()}, its token is of {proved.isoformat()}")
-    return f"in order, sealed {closed.isoformat()} {'as claimed' if proved is None else 'at the latest as proved'}"
+    said = "" if proved is None else f", {proved.isoformat()} at the latest as proved"
+    return f"in order, sealed {closed.isoformat()} as claimed{said}"
 
 
 def in_order(first: tuple[str, datetime], then: tuple[str, datetime]) -> None:
