@@ -27,7 +27,7 @@ from reversible_verifiers.outputs import Outputs
 for needed in ("boto3", "torch", "transformers", "tokenizers", "sklearn"):
     pytest.importorskip(needed)
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # the vendor and every conversion, on a busy machine
 
 AT = datetime(2026, 11, 27, tzinfo=UTC)
 NAMES = ("avis", "avis-bert", "dossiers", "tuiles")

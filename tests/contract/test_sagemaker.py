@@ -34,7 +34,7 @@ from reversible_verifiers.outputs import Outputs
 boto3 = pytest.importorskip("boto3")
 pytest.importorskip("torch")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # the vendor and every conversion, on a busy machine
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
 SECRETS = ("TEST_SM_ACCESS", "TEST_SM_SECRET")

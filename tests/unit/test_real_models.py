@@ -11,6 +11,7 @@ import pytest
 
 from model_wheels import unpacked
 from reversible_exporters import conversion
+from reversible_verifiers.outputs import Outputs
 
 torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
@@ -103,6 +104,31 @@ def test_a_sentence_model_leaves_from_french_text_to_vector(tmp_path: Path) -> N
     assert ((vectors @ vectors.T).argsort(1) == (expected @ expected.T).argsort(1)).mean() > 0.99
     alone = np.concatenate([port.run(["sentence_embedding"], tokenizer.encode([one]))[0] for one in FRENCH])
     assert np.abs(alone - vectors).max() < 1e-6  # padding changes nothing
+    judged_from_its_texts(tmp_path / "bundle", tmp_path, source)
+
+
+def judged_from_its_texts(root: Path, converted: Path, source: Path) -> None:
+    """Recorded in words, it is numerically equivalent; with another case in its tokenizer it is not."""
+    import sentence_endpoint
+    from sentence_endpoint import ASSET
+
+    texts = [one for one in FRENCH if len(one) < 200]
+    texts += [f"{one} {number}" for number, one in enumerate(texts) if one.strip()]
+    bundle = sentence_endpoint.write(root, converted, source, texts, most=256)
+    found = {one.metric: one for one in Outputs().verify(ASSET, bundle)}
+
+    assert bundle.document(ASSET, "golden/manifest.json")["signature"]["asked_as"] == "inputs"
+    assert found["model.equivalence"].value == "N"
+    assert found["model.equivalence"].facts["output"] == "sentence_embedding"
+
+    tokenizer = bundle.folder(ASSET) / "processing/tokenizer.json"
+    document = json.loads(tokenizer.read_text(encoding="utf-8"))
+    document["normalizer"]["lowercase"] = False
+    tokenizer.write_text(json.dumps(document), encoding="utf-8")
+    damaged = {one.metric: one for one in Outputs().verify(ASSET, bundle)}
+
+    assert damaged["model.equivalence"].value == "F"
+    assert damaged["model.equivalence"].places[0].startswith("tokenizer.json: the tokens of text: input ")
 
 
 def test_crepe_leaves_from_its_state_dict_with_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
