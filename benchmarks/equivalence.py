@@ -1,11 +1,12 @@
 """What does it cost to verify a model against a stored golden set, beside running it?
 
-    python benchmarks/equivalence.py [--inputs 3000] [--rounds 2]
+    python benchmarks/equivalence.py [--inputs 3000] [--rounds 2] [--only CNN]
 
 Plain onnxruntime (one session, every input once, in the vendor's batch size) against the whole measurement of
 `outputs`: the same, a part again in other batch sizes, R against the stored reference, and the check that its floor
-is no excuse. Both on one thread, in turns, in CPU seconds: on a shared machine wall time does not compare. A model of
-MiniLM's size (22.7 M weights drawn from a seed) in batches of 16, and a small CNN one input at a time.
+is no excuse; and, where it is installed, Polygraphy's run compared with its own stored answers (its threads are its
+own: OMP_NUM_THREADS=1). In turns, in CPU seconds: on a shared machine wall time does not compare. A model of MiniLM's
+size (22.7 M weights drawn from a seed) in batches of 16, and a small CNN one input at a time.
 """
 
 import argparse
@@ -144,6 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--inputs", type=int, default=3000)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--only", default="", help="MiniLM, or CNN")
     arguments = parser.parse_args()
     draw = np.random.default_rng(3)
     cases = {
@@ -155,6 +157,8 @@ def main() -> None:
         ),
     }  # fmt: skip
     for title, (model, inputs, batch, name) in cases.items():
+        if arguments.only not in title:
+            continue
         with tempfile.TemporaryDirectory() as root:
             folder, path = Path(root), Path(root) / "model.onnx"
             onnx.save(model, str(path))
@@ -172,12 +176,42 @@ def main() -> None:
                 found = error_ratio.measure(folder, recorded, reruns["output"], rule="argmax", agrees=agrees)
                 rungs.append(str(found.standing.rung))
 
-            rounds = [(cpu(plain), cpu(ours)) for _ in range(arguments.rounds)]
-            ratio = statistics.median(mine / theirs for theirs, mine in rounds)
-            print(
-                f"{title}, {len(inputs)} inputs, rung {rungs[0]}: plain {min(a for a, _ in rounds):.2f} s, "
-                f"verified {min(b for _, b in rounds):.2f} s of CPU, ratio {ratio:.2f}", flush=True,
+            works = {"plain": plain, "verified": ours}
+            if (peer := polygraphy(path, inputs, batch, name)) is not None:
+                works["polygraphy"] = peer
+            rounds = [{what: cpu(work) for what, work in works.items()} for _ in range(arguments.rounds)]
+            said = ", ".join(
+                f"{what} {min(one[what] for one in rounds):.2f} s"
+                f" ({statistics.median(one[what] / one['plain'] for one in rounds):.2f})" for what in works
             )  # fmt: skip
+            print(f"{title}, {len(inputs)} inputs, rung {rungs[0]}, CPU (over plain): {said}", flush=True)
+
+
+def polygraphy(path: Path, inputs: Any, batch: int, name: str) -> Callable[[], object] | None:
+    """Polygraphy's run of the file, compared with its own stored answers; None where it is not installed."""
+    try:
+        from polygraphy.backend.onnxrt import OnnxrtRunner, SessionFromOnnx
+        from polygraphy.comparator import Comparator, CompareFunc
+        from polygraphy.logger import G_LOGGER
+    except ModuleNotFoundError:
+        return None
+    import onnxruntime
+
+    G_LOGGER.module_severity = G_LOGGER.CRITICAL
+    feeds = [{name: inputs[first : first + batch]} for first in range(0, len(inputs), batch)]
+    onnxruntime.set_default_logger_severity(4)
+
+    def run(runner: str) -> Any:
+        return Comparator.run([OnnxrtRunner(SessionFromOnnx(str(path)), name=runner)], data_loader=feeds)
+
+    stored = run("stored")
+
+    def work() -> object:
+        found = run("here")
+        found.extend(stored)
+        return bool(Comparator.compare_accuracy(found, compare_func=CompareFunc.simple(rtol=1e-5, atol=1e-5)))
+
+    return work
 
 
 if __name__ == "__main__":
