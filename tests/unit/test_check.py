@@ -93,7 +93,10 @@ def test_it_is_said_in_french(server: SeaweedFS, tmp_path: Path) -> None:
     assert done.stdout.index("MENT") < done.stdout.index("non essayé") < done.stdout.index("marche")
 
 
-@pytest.mark.parametrize(("lie", "operation"), [(lies.LosesAPart(), "multipart"), (lies.LetsAnybodyIn(), "anonymous")])
+@pytest.mark.parametrize(
+    ("lie", "operation"),
+    [pytest.param(lies.LosesAPart(), "multipart", marks=pytest.mark.slow), (lies.LetsAnybodyIn(), "anonymous")],
+)
 def test_a_lie_about_what_is_needed_ends_with_6(
     server: SeaweedFS, tmp_path: Path, lie: lies.Lie, operation: str
 ) -> None:

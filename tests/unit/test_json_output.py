@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pyarrow as pa
@@ -21,7 +21,7 @@ import report_samples
 from jsonschema import Draft202012Validator, ValidationError
 
 import json_schemas
-from reversible import answers, assets, clauses, judgement
+from reversible import answers, assets, clauses, judgement, storage_doctor
 from reversible.clauses import model
 from reversible.cli import evidence, restore
 from reversible.cli.main import LazyGroup, _status, cli
@@ -29,6 +29,7 @@ from reversible.comparison import classes, results
 from reversible.evidence import verify
 from reversible.evidence.examination import Outcome
 from reversible.levels import ProofLevel
+from reversible.storage_doctor import bench, settings
 from reversible_exporters import tabular
 
 SCHEMAS = json_schemas.schemas()
@@ -124,6 +125,9 @@ def test_every_object_of_ours_is_closed_and_every_member_described(verb: str) ->
 
 
 WORDS: list[tuple[str, str, set[Any]]] = [
+    ("check", "operation/properties/outcome", set(storage_doctor.Outcome)),
+    ("check", "operation/properties/need", set(get_args(bench.Need))),
+    ("check", "storage/properties/checksum", set(get_args(settings.Checksum))),
     ("clauses", "check/properties/op", set(model.OPS)),
     ("clauses", "check/properties/basis", set(model.BASES)),
     ("clauses", "clause/properties/severity", set(model.SEVERITIES)),

@@ -293,6 +293,21 @@ def test_all_of_it_is_said_in_french() -> None:
         assert set(re.findall(r"\{\w+\}", english)) == set(re.findall(r"\{\w+\}", french)), english
 
 
+def test_a_server_cannot_write_on_the_terminal(server: SeaweedFS, request: pytest.FixtureRequest) -> None:
+    class Loud(Lie):
+        def before(self, request):  # type: ignore[no-untyped-def]
+            body = b"<Error><Code>Slow{Down}</Code><Message>{0}\x1b[2J\x07 wait</Message></Error>"
+            return lies.Reply(400, {}, body) if request.method == "PUT" else None
+
+        def after(self, request, reply):  # type: ignore[no-untyped-def]
+            return reply
+
+    with FaultyProxy(server.endpoint_url, Fault("lie", lie=Loud())) as proxy:
+        found = tried(client_of(server, proxy.endpoint_url), request, "put")
+
+    assert words.line(found["put"], "fr").endswith("[put]: 400: (0)?[2J? wait")
+
+
 def test_a_line_says_what_was_seen() -> None:
     trial = Trial(operation="put", outcome=Outcome.REFUSED, code="SlowDown", said="come again")
 

@@ -63,9 +63,9 @@ class Answer:
 
     @property
     def message(self) -> str:
-        """The server's own words, on one line."""
+        """The server's own words, on one line, without control characters: they go to a terminal."""
         found = re.search(rb"<Message>(.{1,500}?)</Message>", self.body[:8192], re.DOTALL)
-        return " ".join(found[1].decode(errors="replace").split()) if found else ""
+        return printable(" ".join(found[1].decode(errors="replace").split())) if found else ""
 
     def xml(self) -> ElementTree.Element:
         """The body without namespaces.
@@ -324,6 +324,11 @@ class Client:
             ) from error  # fmt: skip
         except OSError as error:
             raise UnreachableError(f"{where} cannot be reached: {error.strerror or error}", hint=look) from error
+
+
+def printable(text: str) -> str:
+    """The text with a "?" for each character that could move a terminal."""
+    return "".join(one if one.isprintable() else "?" for one in text)
 
 
 def _proxy(host: str) -> tuple[str, int] | None:

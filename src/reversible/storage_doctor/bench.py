@@ -13,6 +13,7 @@ from typing import Any, Literal, NoReturn
 from urllib.parse import unquote_plus
 
 from reversible.s3 import Answer, Client
+from reversible.s3.client import printable
 
 PROBES = ".reversible-probe-"  # no bag has such a name
 Need = Literal["transport", "trust", ""]
@@ -62,7 +63,8 @@ class Ended(Exception):  # noqa: N818 - how a trial ends is no error
 
     def __init__(self, outcome: Outcome, said: str, code: str = "", /, **facts: str | int) -> None:
         super().__init__(said)
-        self.outcome, self.said, self.code, self.facts = outcome, said, code, facts
+        self.outcome, self.said, self.code = outcome, said, code
+        self.facts = {name: printable(fact) if isinstance(fact, str) else fact for name, fact in facts.items()}
 
 
 @dataclass(frozen=True)
