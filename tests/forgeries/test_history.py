@@ -120,6 +120,11 @@ def edited(log: Log, index: int, **changes: Any) -> None:
     entry(log, index).write_bytes(strict_json.compact_bytes(line) + b"\n")
 
 
+def linked(log: Log) -> None:
+    target = entry(log, 5).rename(log.folder / "elsewhere.json")
+    entry(log, 5).symlink_to(target)
+
+
 def swapped(log: Log) -> None:
     one, other = entry(log, 1).read_bytes(), entry(log, 3).read_bytes()
     entry(log, 1).write_bytes(other)
@@ -167,6 +172,10 @@ OUTSIDER: dict[str, tuple[Callable[[Log], object], str]] = {
             (log.folder / "checkpoint").read_text().partition("\n\n")[0] + "\n\n"
         ), "the log did not sign it",
     ),
+    "a pipe for an entry": (
+        lambda log: (entry(log, 5).unlink(), os.mkfifo(entry(log, 5))), "not a regular file",
+    ),
+    "a link for an entry": (lambda log: linked(log), "symbolic link|Too many levels"),
     "no checkpoint": (lambda log: (log.folder / "checkpoint").unlink(), "No such file"),
 }  # fmt: skip
 

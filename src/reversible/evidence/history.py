@@ -13,6 +13,7 @@ import base64
 import fcntl
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -261,7 +262,7 @@ def read(folder: Path, *, pinned: str | None) -> History:
         entries = tuple(_entries(folder))
         keys = _keys(entries)
         vkey = str(entries[0].said["log"])
-        checkpoint = note.read((folder / "checkpoint").read_bytes(), vkey)
+        checkpoint = note.read(_content(folder / "checkpoint"), vkey)
         leaves = [merkle.leaf(one.content) for one in entries]
         if checkpoint.size > len(leaves):
             raise ValueError(f"the checkpoint counts {checkpoint.size} entries, {len(leaves)} are there")
@@ -286,9 +287,7 @@ def _entries(folder: Path) -> Iterator[Entry]:
         raise ValueError("an entry is missing, or something else is among the entries")
     before: Entry | None = None
     for index, name in enumerate(names):
-        path = folder / "entries" / name
-        with path.open("rb") as file:
-            content = file.read(_LIMIT)
+        content = _content(folder / "entries" / name)
         try:
             line = strict_json.parse(content)
             if strict_json.compact_bytes(line) + b"\n" != content or set(line) != {"entry", "key", "signature"}:
@@ -328,6 +327,15 @@ def _keys(entries: tuple[Entry, ...]) -> tuple[str, ...]:
 
 def _handover(old: str, new: str) -> bytes:
     return f"reversible key rotation\n{old}\n{new}\n".encode()
+
+
+def _content(path: Path) -> bytes:
+    """A plain file's bytes: a stranger's log may hold links and pipes."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError(f"{path.name} is not a regular file")
+        return file.read(_LIMIT)
 
 
 def _replace(path: Path, content: bytes) -> None:
