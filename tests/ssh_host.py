@@ -176,26 +176,33 @@ KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 LogLevel VERBOSE
 MaxStartups 100
+ListenAddress {host.address}:2223
+Match LocalPort 2223
+    ForceCommand {root}/no-namespaces
 """)
+    # as on Ubuntu 24.04 or in most containers: who comes by this door may make no namespace
+    (root / "no-namespaces").write_text(
+        "#!/bin/sh\nexec unshare --user --map-root-user sh -c 'echo 0 > /proc/sys/user/max_user_namespaces"
+        ' && eval "$SSH_ORIGINAL_COMMAND"\'\n'
+    )
+    (root / "no-namespaces").chmod(0o755)
     write_known(host, "host_key")
-    host.config.write_text(f"""
-Host eu-host
+    common = f"""
     HostName {host.address}
-    Port 2222
-    User root
-    IdentityFile {root}/user_key
-    IdentitiesOnly yes
-    UserKnownHostsFile {root}/known_hosts
-    GlobalKnownHostsFile /dev/null
-Host cut-line
-    HostName {host.address}
-    Port 2222
     User root
     IdentityFile {root}/user_key
     IdentitiesOnly yes
     UserKnownHostsFile {root}/known_hosts
     GlobalKnownHostsFile /dev/null
     HostKeyAlias [{host.address}]:2222
+"""
+    host.config.write_text(f"""
+Host eu-host
+    Port 2222 {common}
+Host no-namespaces
+    Port 2223 {common}
+Host cut-line
+    Port 2222 {common}
     ProxyCommand {sys.executable} -I {root}/relay.py {host.address} {root}/cuts
 """)
     (root / "relay.py").write_text(_RELAY)

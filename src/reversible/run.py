@@ -271,7 +271,8 @@ class DryRun:
 
     def _rerun(self, destination: Destination, bundle: Bundle, sources: Sequence[str]) -> Rerun:
         def watch(event: Mapping[str, Any]) -> None:
-            self.watch(Event(phase="rerun", subject=str(event.get("asset", "")), note=str(event.get("verifier", ""))))
+            note = str(event.get("verifier") or event.get("event", ""))
+            self.watch(Event(phase="rerun", subject=str(event.get("asset", "")), note=note))
 
         rerun = destination.rerun(bundle.root, sources=sources, into=self.space.state, on_event=watch)
         bundle.check()  # the re-run may only read: a verifier that wrote into the bundle would judge its own work

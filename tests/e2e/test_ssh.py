@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -63,167 +64,6 @@ def destination(host: SshHost, built: tuple[Kit, SigningKey]) -> SshDestination:
     )  # fmt: skip
 
 
-# --- the whole line ---------------------------------------------------------------------------------------------
-
-PLAN = """
-version = 1
-[contract]
-title = "Hosting"
-customer = "Comptoir"
-provider = "Amazon Web Services"
-languages = ["en", "fr"]
-[clauses]
-profiles = ["baseline"]
-[source.shop]
-kind = "postgres"
-url = "{url}"
-password = "${{SHOP_PASSWORD}}"
-pg_dump = "{pg_dump}"
-[destination]
-kind = "ssh"
-host = "eu-host"
-ssh_config = "ssh_config"
-kit = "kit"
-provider = "scaleway"
-anchor = "Paris"
-folder = "{folder}"
-[destination.storage]
-url = "s3://sortie/essai"
-region = "eu-local"
-endpoint_url = "{endpoint}"
-access_key = "${{EU_ACCESS}}"
-secret_key = "${{EU_SECRET}}"
-[exit]
-triggers = ["end of contract"]
-scenarios = ["planned"]
-roles = {{ runs = "operations" }}
-alternatives = ["Scaleway"]
-steps = ["export", "re-run"]
-success_criteria = ["nothing is missing"]
-duration_hours = 1.0
-next_rehearsal = 2027-06-01
-"""
-
-
-def test_a_dry_run_to_a_second_host_names_each_signal_and_refuses_loc_01(
-    host: SshHost, built: tuple[Kit, SigningKey], tmp_path: Path
-) -> None:
-    kit, key = built
-    host.metadata(SCALEWAY)  # root's own inventions: metadata and firmware both name the provider of the plan
-    host.firmware({"sys_vendor": "Scaleway", "product_name": "SCW-DEV1-S"})
-    (tmp_path / "kit").symlink_to(kit.root)
-    (tmp_path / "ssh_config").symlink_to(host.config)
-    with PostgresServer(tmp_path / "vendor") as vendor, SeaweedFS(tmp_path / "storage") as storage:
-        fill(vendor)
-        storage.client().create_bucket(Bucket="sortie")
-        with carried(host.near, int(storage.endpoint_url.rpartition(":")[2])) as port:
-            plan = PLAN.format(
-                url=vendor.url_of("postgres"), pg_dump=vendor.pg_dump, folder=host.home / "once",
-                endpoint=f"http://{host.near}:{port}",
-            )  # fmt: skip
-            (tmp_path / "exit-plan.toml").write_text(plan, encoding="utf-8")
-            environment = {
-                **os.environ, "SHOP_PASSWORD": vendor.password, "EU_ACCESS": storage.access_key,
-                "EU_SECRET": storage.secret_key, "REVERSIBLE_KEY": str(key.path),
-            }  # fmt: skip
-            check = reversible("check", tmp_path / "exit-plan.toml", environment=environment)
-            command = ["dry-run", str(tmp_path / "exit-plan.toml"), "--into", str(tmp_path / "run"), "--lang", "en"]
-            done = reversible(*command, environment=environment)
-
-    assert re.search(r"ok +destination +kit \S+: \d+ packages for Python 3\.\d+ on", check.stdout), check.stdout
-    assert re.search(r"ok +destination +host eu-host: Python 3\.\d+ on .*MB free", check.stdout), check.stdout
-    assert done.returncode == 0, done.stdout + done.stderr
-    data = tmp_path / "run/evidence/data"
-    run = json.loads((data / "run.json").read_bytes())
-    assert run["level"] == "N3"
-    assert run["simulated"] is True  # the same kernel as this machine's
-    assert run["destination"]["host"] == "eu-host"
-    assert run["destination"]["via"] == "storage"
-    assert run["isolation"]["host"] == "eu-host"
-    assert run["isolation"]["fence"] in ("namespace", "bubblewrap")
-    # outside the fence, too, the vendor does not exist there: its address is another machine's loopback
-    assert [one["reached"] for one in run["isolation"]["outside"]] == [False]
-    signals = {one["signal"]: one for one in run["identity"]}
-    assert set(signals) == {"imds_content", "dmi_strings", "public_ip_asn", "storage_echo", "rtt_bound"}
-    assert [signals[name]["outcome"] for name in ("imds_content", "dmi_strings")] == ["agrees", "agrees"]
-    assert "it was read back from here, without TLS" in signals["storage_echo"]["says"]
-    assert not any(one["authenticated"] for one in run["identity"])
-    raw = {path.name for path in (data / "raw").iterdir()}
-    assert {"identity-metadata.json", "identity-host.json", "identity-storage-echo.json"} <= raw
-    measured = {line["metric"]: line["value"] for line in lines(data) if line["asset"] is None}
-    assert measured["dest.identity_signals_agree"] == 2
-    assert measured["dest.identity_signals_conflict"] == 0
-    assert measured["dest.authenticated_signals"] == 0
-    assert measured["dest.same_group_as_source"] is False
-    assert measured["residual.route_to_source"] is False
-    assert 0 < measured["dest.rtt_km_upper_bound"] < 1500
-    verdicts = {one["id"]: one for one in json.loads((data / "verdicts.json").read_bytes())["clauses"]}
-    assert verdicts["LOC-01"]["verdict"] == "PARTIAL"
-    reasons = json.dumps(verdicts["LOC-01"]["reasons"])
-    assert "dest.authenticated_signals" in reasons
-    assert verdicts["LOC-02"]["verdict"] == "PARTIAL"
-    assert verdicts["DAT-04"]["verdict"] != "FAILED"
-    for lang, words in {"en": "instance metadata", "fr": "métadonnées"}.items():
-        report = (data / f"report/report.{lang}.html").read_text(encoding="utf-8")
-        assert words in report
-        assert "scaleway" in report
-    checked = reversible("evidence", "verify", tmp_path / "run/evidence", "--key", key.fingerprint)
-    assert checked.returncode == 0, checked.stdout
-    assert list(host.home.glob("once*")) == []  # nothing is left behind
-
-
-def fill(vendor: PostgresServer) -> None:
-    with psycopg.connect(vendor.url, autocommit=True) as connection:
-        connection.execute("CREATE TABLE orders (id int PRIMARY KEY, customer text NOT NULL, amount numeric(10, 2))")
-        connection.execute(
-            "INSERT INTO orders SELECT n, 'customer ' || n % 97, n / 8.0 FROM generate_series(1, 5000) n"
-        )
-        connection.execute("ANALYZE")
-
-
-@contextmanager
-def carried(address: str, port: int) -> Iterator[int]:
-    """The storage on this machine's loopback, also at its address on the cable: bytes there and back."""
-    with socket.create_server((address, 0), backlog=64) as listener:
-
-        def serve() -> None:
-            while True:
-                try:
-                    far, _ = listener.accept()
-                except OSError:
-                    return
-                threading.Thread(target=carry, args=(far, port), daemon=True).start()
-
-        threading.Thread(target=serve, daemon=True).start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-
-
-def carry(far: socket.socket, port: int) -> None:
-    with far, socket.create_connection(("127.0.0.1", port)) as near:
-        back = threading.Thread(target=pump, args=(near, far), daemon=True)
-        back.start()
-        pump(far, near)
-        back.join()
-
-
-def pump(one: socket.socket, other: socket.socket) -> None:
-    with suppress(OSError):  # either end may go away at any time
-        while block := one.recv(1 << 16):
-            other.sendall(block)
-    with suppress(OSError):
-        other.shutdown(socket.SHUT_WR)
-
-
-def lines(data: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (data / "results.jsonl").read_bytes().splitlines()]
-
-
-def reversible(*argv: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "reversible", *map(str, argv)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=500)
-
-
 # --- a line that breaks -----------------------------------------------------------------------------------------
 
 
@@ -262,6 +102,37 @@ def test_a_line_that_breaks_each_time_ends_with_the_command_that_goes_on(
         replace(destination, host="cut-line").rerun(bundle.root, sources=[], into=tmp_path / "into")
 
     assert "type the same command again" in broken.value.hint
+
+
+def test_a_line_that_falls_silent_ends_what_runs_there(host: SshHost) -> None:
+    """No reset, no end: the far end has only the clock to tell that nobody is there any more."""
+    folder = host.home / "silent"
+    with Line("eu-host", config=host.config) as line:
+        line.ask("room", folder=str(folder), silence_s=3)
+        agent = int(next(iter(line.run(["sh", "-c", "echo $PPID"]))))
+        line._over.set()  # no sign of life from here on
+
+        deadline = time.monotonic() + 30
+        while Path(f"/proc/{agent}").exists():
+            assert time.monotonic() < deadline, "it still waits"
+            time.sleep(0.5)
+
+
+# --- a host that gives no namespaces ------------------------------------------------------------------------------
+
+
+def test_where_namespaces_are_forbidden_the_weaker_fence_is_named(
+    destination: SshDestination, bundle: Bundle, tmp_path: Path
+) -> None:
+    there = replace(destination, host="no-namespaces", recheck=False)
+
+    isolation = there.rerun(bundle.root, sources=[VENDOR], into=tmp_path).isolation
+
+    assert isolation["fence"] == "seccomp"
+    assert {"namespace", "bubblewrap", "unshare"} == set(isolation["stronger_fences_refused"])
+    assert "names asked for are not seen: only the name server's address is" in isolation["limits"]
+    refused = [one for one in isolation["canaries"] if one["target"] == VENDOR]
+    assert {one["outcome"] for one in refused} == {"refused"}
 
 
 # --- who answers, and may we? -----------------------------------------------------------------------------------
@@ -327,8 +198,7 @@ def test_a_disk_that_is_too_small_or_runs_full_says_so(
 
     with Line("eu-host", config=host.config) as line:
         line.ask("room", folder=str(host.root / "full/s"))
-        line.send("put", path="big", offset=0, size=1 << 20, sha256="0" * 64)
-        line.put(iter([bytes(1 << 19), bytes(1 << 19)]))
+        line.send("put", iter([bytes(1 << 19)] * 2), path="big", offset=0, size=1 << 20, sha256="0" * 64)
         with pytest.raises(DestinationError, match="the disk is full"):
             line.answer()
         assert line.ask("ping", nonce="still here") == {"nonce": "still here"}  # an error ends the request alone
@@ -460,3 +330,173 @@ def test_metadata_made_up_by_root_proves_nothing(
 
 def values(rerun: Any) -> dict[str, Any]:
     return {one.metric: one.value for one in rerun.run_findings}
+
+
+# --- the whole line ---------------------------------------------------------------------------------------------
+
+PLAN = """
+version = 1
+[contract]
+title = "Hosting"
+customer = "Comptoir"
+provider = "Amazon Web Services"
+languages = ["en", "fr"]
+[clauses]
+profiles = ["baseline"]
+[source.shop]
+kind = "postgres"
+url = "{url}"
+password = "${{SHOP_PASSWORD}}"
+pg_dump = "{pg_dump}"
+[destination]
+kind = "ssh"
+host = "eu-host"
+ssh_config = "ssh_config"
+kit = "kit"
+provider = "scaleway"
+anchor = "Paris"
+folder = "{folder}"
+[destination.storage]
+url = "s3://sortie/essai"
+region = "eu-local"
+endpoint_url = "{endpoint}"
+access_key = "${{EU_ACCESS}}"
+secret_key = "${{EU_SECRET}}"
+[exit]
+triggers = ["end of contract"]
+scenarios = ["planned"]
+roles = {{ runs = "operations" }}
+alternatives = ["Scaleway"]
+steps = ["export", "re-run"]
+success_criteria = ["nothing is missing"]
+duration_hours = 1.0
+next_rehearsal = 2027-06-01
+"""
+
+
+def test_a_dry_run_to_a_second_host_names_each_signal_and_refuses_loc_01(
+    host: SshHost, built: tuple[Kit, SigningKey], tmp_path: Path
+) -> None:
+    kit, key = built
+    forget(host)
+    host.metadata(SCALEWAY)  # root's own inventions: metadata and firmware both name the provider of the plan
+    host.firmware({"sys_vendor": "Scaleway", "product_name": "SCW-DEV1-S"})
+    (tmp_path / "kit").symlink_to(kit.root)
+    (tmp_path / "ssh_config").symlink_to(host.config)
+    with PostgresServer(tmp_path / "vendor") as vendor, SeaweedFS(tmp_path / "storage") as storage:
+        fill(vendor)
+        storage.client().create_bucket(Bucket="sortie")
+        with carried(host.near, int(storage.endpoint_url.rpartition(":")[2])) as port:
+            plan = PLAN.format(
+                url=vendor.url_of("postgres"), pg_dump=vendor.pg_dump, folder=host.home / "kept",
+                endpoint=f"http://{host.near}:{port}",
+            )  # fmt: skip
+            (tmp_path / "exit-plan.toml").write_text(plan, encoding="utf-8")
+            environment = {
+                **os.environ, "SHOP_PASSWORD": vendor.password, "EU_ACCESS": storage.access_key,
+                "EU_SECRET": storage.secret_key, "REVERSIBLE_KEY": str(key.path),
+            }  # fmt: skip
+            check = reversible("check", tmp_path / "exit-plan.toml", environment=environment)
+            command = ["dry-run", str(tmp_path / "exit-plan.toml"), "--into", str(tmp_path / "run"), "--lang", "en"]
+            done = reversible(*command, environment=environment)
+
+    assert re.search(r"ok +destination +kit \S+: \d+ packages for Python 3\.\d+ on", check.stdout), check.stdout
+    assert re.search(r"ok +destination +host eu-host: Python 3\.\d+ on .*MB free", check.stdout), check.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+    data = tmp_path / "run/evidence/data"
+    run = json.loads((data / "run.json").read_bytes())
+    assert run["level"] == "N3"
+    assert run["simulated"] is True  # the same kernel as this machine's
+    assert run["destination"]["host"] == "eu-host"
+    assert run["destination"]["via"] == "storage"
+    assert run["isolation"]["host"] == "eu-host"
+    assert run["isolation"]["fence"] in ("namespace", "bubblewrap")
+    # outside the fence, too, the vendor does not exist there: its address is another machine's loopback
+    assert [one["reached"] for one in run["isolation"]["outside"]] == [False]
+    signals = {one["signal"]: one for one in run["identity"]}
+    assert set(signals) == {"imds_content", "dmi_strings", "public_ip_asn", "storage_echo", "rtt_bound"}
+    assert [signals[name]["outcome"] for name in ("imds_content", "dmi_strings")] == ["agrees", "agrees"]
+    assert "it was read back from here, without TLS" in signals["storage_echo"]["says"]
+    assert not any(one["authenticated"] for one in run["identity"])
+    raw = {path.name for path in (data / "raw").iterdir()}
+    assert {"identity-metadata.json", "identity-host.json", "identity-storage-echo.json"} <= raw
+    measured = {line["metric"]: line["value"] for line in lines(data) if line["asset"] is None}
+    assert measured["dest.identity_signals_agree"] == 2
+    assert measured["dest.identity_signals_conflict"] == 0
+    assert measured["dest.authenticated_signals"] == 0
+    assert measured["dest.same_group_as_source"] is False
+    assert measured["residual.route_to_source"] is False
+    assert 0 < measured["dest.rtt_km_upper_bound"] < 1500
+    verdicts = {one["id"]: one for one in json.loads((data / "verdicts.json").read_bytes())["clauses"]}
+    assert verdicts["LOC-01"]["verdict"] == "PARTIAL"
+    reasons = json.dumps(verdicts["LOC-01"]["reasons"])
+    assert "dest.authenticated_signals" in reasons
+    assert verdicts["LOC-02"]["verdict"] == "PARTIAL"
+    assert verdicts["DAT-04"]["verdict"] != "FAILED"
+    for lang, words in {"en": "instance metadata", "fr": "métadonnées"}.items():
+        report = (data / f"report/report.{lang}.html").read_text(encoding="utf-8")
+        assert words in report
+        assert "scaleway" in report
+    checked = reversible("evidence", "verify", tmp_path / "run/evidence", "--key", key.fingerprint)
+    assert checked.returncode == 0, checked.stdout
+    assert not (host.home / "kept").exists()  # nothing is left behind
+
+
+def forget(host: SshHost) -> None:
+    """The kit that the tests above left installed there, as if a run that keeps nothing had been cut after it."""
+    for name in ("bundles", "runs"):
+        shutil.rmtree(host.home / "kept" / name, ignore_errors=True)
+    for marker in (host.home / "kept").glob("kits/*.kept"):
+        marker.unlink()
+
+
+def fill(vendor: PostgresServer) -> None:
+    with psycopg.connect(vendor.url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE orders (id int PRIMARY KEY, customer text NOT NULL, amount numeric(10, 2))")
+        connection.execute(
+            "INSERT INTO orders SELECT n, 'customer ' || n % 97, n / 8.0 FROM generate_series(1, 5000) n"
+        )
+        connection.execute("ANALYZE")
+
+
+@contextmanager
+def carried(address: str, port: int) -> Iterator[int]:
+    """The storage on this machine's loopback, also at its address on the cable: bytes there and back."""
+    with socket.create_server((address, 0), backlog=64) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    far, _ = listener.accept()
+                except OSError:
+                    return
+                threading.Thread(target=carry, args=(far, port), daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def carry(far: socket.socket, port: int) -> None:
+    with far, socket.create_connection(("127.0.0.1", port)) as near:
+        back = threading.Thread(target=pump, args=(near, far), daemon=True)
+        back.start()
+        pump(far, near)
+        back.join()
+
+
+def pump(one: socket.socket, other: socket.socket) -> None:
+    with suppress(OSError):  # either end may go away at any time
+        while block := one.recv(1 << 16):
+            other.sendall(block)
+    with suppress(OSError):
+        other.shutdown(socket.SHUT_WR)
+
+
+def lines(data: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (data / "results.jsonl").read_bytes().splitlines()]
+
+
+def reversible(*argv: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "reversible", *map(str, argv)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=500)

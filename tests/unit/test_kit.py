@@ -263,6 +263,7 @@ def run(*arguments: object) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # another worker may be building the kit that both use
 def test_an_air_gapped_host_installs_the_kit_verifies_and_writes_findings(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

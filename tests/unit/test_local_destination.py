@@ -116,6 +116,18 @@ CLEAN = {
 }
 
 
+def test_the_stronger_fences_that_a_machine_refuses_are_named(
+    environment: Environment, bundle: Path, tmp_path: Path
+) -> None:
+    environment.plant("honest")
+    rerun = LocalDestination(python=environment.python, kinds=("a wall", "none")).rerun(
+        bundle, sources=SOURCES, into=tmp_path
+    )
+
+    assert rerun.isolation["fence"] == "none"
+    assert rerun.isolation["stronger_fences_refused"] == {"a wall": "there is no such fence"}
+
+
 def test_an_honest_rerun_is_clean_at_n3(environment: Environment, bundle: Path, tmp_path: Path) -> None:
     environment.plant("honest", "noisy")
     events: list[Any] = []

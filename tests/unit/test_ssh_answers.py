@@ -198,9 +198,9 @@ GOOD = Host("cpython", "3.11", "x86_64", "Linux", "2.36")
 def test_a_host_that_cannot_take_the_kit_says_why_and_what_to_build(
     change: dict[str, str], said: str, hint: str
 ) -> None:
-    ssh.refuse_host("eu", GOOD, KIT)
+    ssh.refuse_host("eu", GOOD, KIT, spoken="ssh eu")
     with pytest.raises(DestinationError, match=said) as refused:
-        ssh.refuse_host("eu", replace(GOOD, **change), KIT)
+        ssh.refuse_host("eu", replace(GOOD, **change), KIT, spoken="ssh eu")
 
     assert hint in refused.value.hint
     assert "\n" not in refused.value.message

@@ -124,7 +124,8 @@ def conclude(observed: Observed, about: Mapping[str, Any]) -> Rerun:
     rerun = observed.fenced
     isolation = {
         "fence": rerun.kind, "note": rerun.note, "limits": [*rerun.limits, *_OWN_LIMITS],
-        "stronger_fences_refused": dict(rerun.refused_kinds), "setup_seconds": round(rerun.setup_s, 4),
+        # the canaries before it tried every kind, and the re-run took the one that held
+        "stronger_fences_refused": dict(observed.before.fenced.refused_kinds), "setup_seconds": round(rerun.setup_s, 4),
         "seconds": round(rerun.seconds, 3), "counted": rerun.counted, "unlogged_by_kernel": rerun.unlogged,
         "log_trusted": observed.log_trusted, "log_distrust": observed.log_distrust,
         "outside": about["outside"],

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 from reversible import __version__, registry
@@ -108,7 +107,7 @@ class SshDestination:
             seen = f"{len(self.kit.packages)} packages for {self.kit.target}, signed by {self.signer[:16]}…"
             yield Reachability(subject=f"kit {self.kit.root}", ok=True, seen=seen)
             with Line(self.host, config=self.config, pythons=self._pythons()) as line:
-                refuse_host(self.host, line.host, self.kit)
+                refuse_host(self.host, line.host, self.kit, spoken=line.spoken)
                 room = line.ask("room", folder=self.folder)
                 line.ask("leave")
             seen = f"Python {line.host.python} on {line.host.machine}, glibc {line.host.glibc}; "
@@ -157,7 +156,7 @@ class _Visit:
         self._run = f"runs/{bundle.digest}"
 
     def whole(self, sources: Sequence[str], into: Path) -> Rerun:
-        refuse_host(self._owner.host, self._line.host, self._owner.kit)
+        refuse_host(self._owner.host, self._line.host, self._owner.kit, spoken=self._line.spoken)
         files = {path: bag.sha256_file(self._bundle.root / path) for path, _ in bag.walk(self._bundle.root)}
         self._make_room(files)
         self._install()
@@ -184,7 +183,7 @@ class _Visit:
         if room["free"] + already < needed:
             raise DestinationError(
                 f"{self._owner.host}: {room['folder']} has {room['free'] >> 20} MB free, {needed >> 20} MB are needed",
-                hint=f"ssh {quote(self._owner.host)} df -h   # destination.folder names another disk",
+                hint=f"{self._line.spoken} df -h   # destination.folder names another disk",
             )
 
     def _installed(self) -> bool:
@@ -242,9 +241,9 @@ class _Visit:
             whole = (root / path).stat().st_size
             begin = size if 0 < size <= whole and _digest_of(root / path, size) == digest else 0
             self._line.send(
-                "put", path=f"{under}/{path}", offset=begin, size=whole - begin, sha256=sha256
+                "put", _blocks(root / path, begin), path=f"{under}/{path}", offset=begin, size=whole - begin,
+                sha256=sha256,
             )  # fmt: skip
-            self._line.put(_blocks(root / path, begin))
             waiting.append(path)
             self._tell({"event": "sent", "asset": path, "done": done, "total": len(files), "from": begin})
             if len(waiting) > _AHEAD:
@@ -262,8 +261,8 @@ class _Visit:
 
     def _note(self, path: str, text: str) -> None:
         content = text.encode()
-        self._line.send("put", path=path, offset=0, size=len(content), sha256=hashlib.sha256(content).hexdigest())
-        self._line.put(iter([content]))
+        sha256 = hashlib.sha256(content).hexdigest()
+        self._line.send("put", iter([content]), path=path, offset=0, size=len(content), sha256=sha256)
         self._line.answer()
 
     # --- the re-run, and home --------------------------------------------------------------------------------------
@@ -348,18 +347,22 @@ def refuse_other_code(kit: Kit) -> None:
         )
 
 
-def refuse_host(name: str, host: Host, kit: Kit) -> None:
-    """Raises DestinationError where the kit is for other hosts, with the command that builds the right one."""
+def refuse_host(name: str, host: Host, kit: Kit, *, spoken: str) -> None:
+    """Raises DestinationError where the kit is for other hosts, with the command that builds the right one.
+
+    Args:
+        spoken: How a user types a command for the host: "ssh eu-host".
+    """
     target, again = kit.target, f"reversible kit build {kit.root}-{host.python} --python {host.python}"
     if host.system != "Linux" or host.implementation != "cpython" or host.glibc == "-":
         raise DestinationError(
             f"{name} is {host.system} with {host.implementation}: a kit needs CPython on Linux with glibc",
-            hint=f"ssh {quote(name)} cat /etc/os-release",
+            hint=f"{spoken} cat /etc/os-release",
         )
     if tuple(map(int, host.python.split("."))) < (3, 11):
         raise DestinationError(
             f"{name} has Python {host.python}; 3.11 or newer is needed",
-            hint=f"ssh {quote(name)} 'ls /usr/bin/python3*; apt-cache search --names-only ^python3...$'",
+            hint=f"{spoken} 'ls /usr/bin/python3*'   # and install one; destination.kit is for its version",
         )
     if (host.python, host.machine) != (target.python, target.machine):
         raise DestinationError(

@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 BLOCK = 1 << 18
-LOCK_S = 30.0
-SILENCE_S = 120.0  # the other end says something every 10 s: after this it is gone
+SILENCE_S = 60.0  # the other end says something every 10 s: after this it is gone
+LOCK_S = 90.0  # longer: by then whoever was here before has noticed that its line broke
 ANSWER_LIMIT = 1 << 16  # bytes that are kept of a metadata service's answer
 _PLAIN = re.compile(r"[A-Za-z0-9._+!-]+(/[A-Za-z0-9._+!-]+)*")
 
@@ -45,7 +45,7 @@ def main() -> None:
         "room": room, "have": have, "put": put, "fetch": fetch, "run": run, "possess": possess, "get": get,
         "remove": remove, "ping": ping, "about": about, "ask": ask, "send": send, "used": used, "leave": leave,
     }  # fmt: skip
-    while line := _in.readline():
+    while line := heard(_in.readline):
         if not line.strip():  # a sign of life
             continue
         request = json.loads(line)
@@ -55,6 +55,15 @@ def main() -> None:
             answer = {"error": error.strerror or str(error), "errno": errno.errorcode.get(error.errno or 0, "")}
         if answer is not None:
             tell(answer)
+
+
+def heard(read: Callable[..., bytes], *limit: int) -> bytes:
+    """What comes next; a line on which nothing comes ends this process (SIGALRM)."""
+    signal.setitimer(signal.ITIMER_REAL, SILENCE_S)
+    try:
+        return read(*limit)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def tell(answer: dict[str, Any]) -> None:
@@ -73,7 +82,8 @@ def inside(path: str) -> Path:
 
 def room(request: dict[str, Any]) -> dict[str, Any]:
     """Make the folder, for this user alone, and say how much fits into it."""
-    global _root, _lock
+    global _root, _lock, SILENCE_S
+    SILENCE_S = request.get("silence_s", SILENCE_S)
     folder = Path(request["folder"]).expanduser()
     _root = folder if folder.is_absolute() else Path.home() / folder
     _root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -116,7 +126,9 @@ def put(request: dict[str, Any]) -> dict[str, Any]:
             file.truncate(request["offset"])
             file.seek(request["offset"])
             while left:
-                block = _in.read1(min(left, BLOCK))  # as they come: what a cut line leaves is a beginning to go on from
+                block = heard(
+                    _in.read1, min(left, BLOCK)
+                )  # as they come: what a cut line leaves is a beginning to go on from
                 if not block:
                     sys.exit(0)
                 left -= len(block)
@@ -124,7 +136,7 @@ def put(request: dict[str, Any]) -> dict[str, Any]:
                     block = block[file.write(block) :]
         return _finish(part, target, request["sha256"])
     finally:
-        while left and (block := _in.read1(min(left, BLOCK))):  # an error ends the request, not the line
+        while left and (block := heard(_in.read1, min(left, BLOCK))):  # an error ends the request, not the line
             left -= len(block)
 
 

@@ -9,7 +9,7 @@ import logging
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
@@ -73,6 +73,13 @@ class Line:
         self._pythons = pythons
         self._command = ["ssh", *(["-F", str(config)] if config else [])]
         self._errors: deque[str] = deque(maxlen=50)
+        self._speaking = threading.Lock()  # a sign of life must not fall into a file's bytes
+        self._over = threading.Event()
+
+    @property
+    def spoken(self) -> str:
+        """How a user types it: "ssh -F FILE HOST"."""
+        return " ".join(map(quote, [*self._command, self.name]))
 
     def __enter__(self) -> Self:
         options = [word for option in _OPTIONS for word in ("-o", option)]
@@ -97,10 +104,14 @@ class Line:
         except BaseException:
             self._close()
             raise
+        self._alive = threading.Thread(target=self._say_alive, daemon=True)
+        self._alive.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._over.set()
         self._close()
+        self._alive.join()
 
     def ask(self, op: str, **rest: Any) -> dict[str, Any]:
         """One request, one answer.
@@ -112,20 +123,18 @@ class Line:
         self.send(op, **rest)
         return self.answer()
 
-    def send(self, op: str, **rest: Any) -> None:
-        """A request whose answer is taken later, by `answer`, in the same order."""
-        self._write(json.dumps({"op": op, **rest}).encode() + b"\n")
+    def send(self, op: str, blocks: Iterable[bytes] = (), **rest: Any) -> None:
+        """A request whose answer is taken later, by `answer`, in the same order; for "put" with the file's bytes."""
+        with self._speaking:
+            self._write(json.dumps({"op": op, **rest}).encode() + b"\n")
+            for block in blocks:
+                self._write(block)
 
     def answer(self) -> dict[str, Any]:
         answer = self._read()
         if "error" in answer:
             raise self._refusal(answer)
         return answer
-
-    def put(self, blocks: Iterator[bytes]) -> None:
-        """The bytes after a "put" request."""
-        for block in blocks:
-            self._write(block)
 
     def get(self, path: str, *, limit: int) -> bytes:
         """A file of the host's.
@@ -144,23 +153,21 @@ class Line:
     def run(self, argv: Sequence[str]) -> Iterator[str]:
         """The lines that a command prints there, as they come; `ended` and `stderr` are set when it is over."""
         self.send("run", argv=list(argv))
-        over = threading.Event()
-        alive = threading.Thread(target=self._say_alive, args=(over,), daemon=True)
-        alive.start()
-        try:
-            while "line" in (answer := self.answer()):
-                yield str(answer["line"])
-        finally:
-            over.set()
-            alive.join()
+        while "line" in (answer := self.answer()):
+            yield str(answer["line"])
         self.ended, self.stderr = int(answer["ended"]), [str(line) for line in answer["stderr"]]
 
     # --- the pipe -----------------------------------------------------------------------------------------------
 
-    def _say_alive(self, over: threading.Event) -> None:
-        with suppress(LineLostError):  # the reader of the answers sees it too, and says so
-            while not over.wait(ALIVE_S):
-                self._write(b"\n")
+    def _say_alive(self) -> None:
+        """The far end gives up a line on which nothing comes: a broken one looks the same from there."""
+        with suppress(LineLostError):  # whoever waits for an answer sees it, too, and says so
+            while not self._over.wait(ALIVE_S):
+                if self._speaking.acquire(blocking=False):
+                    try:
+                        self._write(b"\n")
+                    finally:
+                        self._speaking.release()
 
     def _write(self, content: bytes) -> None:
         try:
@@ -206,8 +213,8 @@ class Line:
     def _refusal(self, answer: Mapping[str, Any]) -> DestinationError:
         said = f"{self.name}: {str(answer['error'])[:400]}"
         if answer.get("errno") in ("ENOSPC", "EDQUOT"):
-            return DestinationError(f"{self.name}: the disk is full", hint=f"ssh {quote(self.name)} df -h")
-        return DestinationError(said, hint=f"ssh {quote(self.name)} ls -la")
+            return DestinationError(f"{self.name}: the disk is full", hint=f"{self.spoken} df -h")
+        return DestinationError(said, hint=f"{self.spoken} ls -la")
 
     def _listen(self, stream: IO[bytes]) -> None:
         for line in stream:
