@@ -110,10 +110,9 @@ class SshDestination:
                 refuse_host(self.host, line.host, self.kit, spoken=line.spoken)
                 room = line.ask("room", folder=self.folder)
                 line.ask("leave")
-            seen = f"Python {line.host.python} on {line.host.machine}, glibc {line.host.glibc}; "
-            yield Reachability(
-                subject=f"host {self.host}", ok=True, seen=f"{seen}{room['folder']} has {room['free'] >> 20} MB free"
-            )
+            about, free = line.host, f"{room['free'] >> 20} MB free in {room['folder']}"
+            seen = f"Python {about.python} on {about.machine}, glibc {about.glibc}; {free}"
+            yield Reachability(subject=f"host {self.host}", ok=True, seen=seen)
         except (BundleError, DestinationError) as error:
             yield Reachability(subject=f"host {self.host}", ok=False, seen=error.message, hint=error.hint)
 
