@@ -152,9 +152,9 @@ class Measurements:
             if metric in wanted and finding.value is not None
         )
 
-    def measured(self, metric: str) -> bool:
-        """Whether any finding gives this metric a value."""
-        return any(key[0] == metric and finding.value is not None for key, finding in self._findings.items())
+    def planned(self, metric: str) -> bool:
+        """Whether the plan has this metric measured on anything."""
+        return any(key[0] == metric for key in self._checks)
 
     # --- what came in ------------------------------------------------------------------------------------------
 

@@ -399,8 +399,11 @@ def _counts(clause: Clause, criterion: Criterion, given: Circumstances) -> bool:
 
 
 def _sampled(measurements: Measurements, clause: Clause, metric: str) -> bool:
-    """Whether a check of samples counts: some check left a part out, or this one was measured all the same."""
-    return measurements.sampled(check.metric for check in clause.checks) or measurements.measured(metric)
+    """Whether a check of samples counts: some check left a part out, or this one was planned all the same.
+
+    One that was planned and has no answer counts too: its answer might have said that something was left out.
+    """
+    return measurements.sampled(check.metric for check in clause.checks) or measurements.planned(metric)
 
 
 def _fails(criterion: Criterion) -> bool:

@@ -1,6 +1,7 @@
 """Two readers open every file to the same content, or the finding names the file."""
 
 import json
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from reversible.assets import Asset, Kind
 from reversible.bundle.reader import Bundle
 from reversible.bundle.writer import BundleWriter
 from reversible.findings import Finding
-from reversible_verifiers.file_formats import read_twice
+from reversible_verifiers import array_files
+from reversible_verifiers.file_formats import Reading, read_twice
 from reversible_verifiers.openness import Openness
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
@@ -118,3 +120,29 @@ def test_both_readers_agree_on_hard_values(tmp_path: Path, hard: pa.Array) -> No
     pq.write_table(pa.table({"c": hard}), path)
 
     assert read_twice(path).fault == ""
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"numbers": np.arange(6.0).reshape(2, 3), "texts": np.array(["é", "z"]), "none": np.zeros((0, 3), np.int8)},
+        {"by columns": np.asfortranarray(np.arange(6, dtype=">i4").reshape(2, 3)), "half": np.float16(3)},
+    ],
+)
+def test_a_numpy_archive_is_open(arrays: dict[str, Any], tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", **arrays)
+
+    assert read_twice(tmp_path / "a.npz") == Reading("NumPy")
+
+
+def test_a_numpy_archive_of_objects_or_of_other_numbers_is_not(tmp_path: Path) -> None:
+    np.savez(tmp_path / "objects.npz", a=np.array([{}], dtype=object))
+    np.savez(tmp_path / "cut.npz", a=np.arange(1000))
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "cut.npz").read_bytes()[:-300])
+    with zipfile.ZipFile(tmp_path / "text.npz", "w") as archive:
+        archive.writestr("a.npy", "garbage")
+
+    for name in ("objects", "cut", "text"):
+        assert read_twice(tmp_path / f"{name}.npz").format == "", name
+    with pytest.raises(ValueError, match="objects"):
+        array_files.by_layout(tmp_path / "objects.npz")

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from reversible import fingerprint
 from reversible.fingerprint import Cells, Column, Plan
-from reversible_verifiers import mysql_script, sql_statements, sqlite_script
+from reversible_verifiers import array_files, mysql_script, sql_statements, sqlite_script
 
 _BATCH_ROWS = 1 << 16
 _MAGIC, _MAGIC_ENCRYPTED = b"PAR1", b"PARE"  # Parquet format, "File Format" and "Encryption"
@@ -77,6 +77,8 @@ def _readers(path: Path) -> tuple[str, tuple[Callable[[Path], Any], Callable[[Pa
         return "ONNX", (_onnx_by_onnx, _onnx_by_onnxruntime)
     if path.name.endswith(".onnx.data"):
         return "ONNX", (_tensors_by_onnx, _tensors_by_onnxruntime)
+    if suffix == ".npz":
+        return "NumPy", (array_files.by_numpy, array_files.by_layout)
     if suffix == ".pb":
         return "ONNX", (_tensor_by_onnx, _tensor_by_us)
     if suffix in _TEXT_SUFFIXES:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reversible.equivalence.floor import noise_floor
+from reversible.equivalence.floor import APART, noise_floor
 from reversible.equivalence.reference import ORIGINAL, Reference
 from reversible.errors import BundleError
 
@@ -90,7 +90,8 @@ def against(
     """The reference with the original's answers in the place of the port's.
 
     The floor is that of the port's arithmetic and the last bit, widened by the error of the original's own float32
-    evaluations, which are trusted: nobody would call the vendor's own kernels wrong.
+    evaluations: nobody would call the vendor's own kernels wrong. They widen it to `APART` times at most, as the port's
+    own do: an original that answers as if drawn at random must not excuse everything.
 
     Args:
         port: The black box of the same inputs.
@@ -112,9 +113,9 @@ def against(
         return None
     evaluations = [_table(post(one[output][rows])) for one in answers.evaluations.values()]
     about = {**port.about, "engine": answers.engine, "evaluations": [*port.about["evaluations"], *answers.evaluations]}
-    return replace(
-        port, answers=exact, floor=np.maximum(port.floor, noise_floor(exact, evaluations)), source=ORIGINAL, about=about
-    )
+    wide = noise_floor(exact, evaluations)
+    widened = np.where(np.isfinite(wide), np.minimum(wide, APART * port.floor), wide)
+    return replace(port, answers=exact, floor=np.maximum(port.floor, widened), source=ORIGINAL, about=about)
 
 
 def _table(answers: NDArray[Any]) -> NDArray[np.float64]:

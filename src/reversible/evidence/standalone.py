@@ -943,7 +943,7 @@ class Judge:
                 for metric in wanted
                 for line in self.by_metric.get(metric, ())
             )
-            if not sampled and not any(one["value"] is not None for one in self.by_metric.get(criterion["metric"], ())):
+            if not sampled and not self.by_metric.get(criterion["metric"]):  # planned: it counts, answered or not
                 return False
         start, end = criterion.get("from", "0001-01-01"), criterion.get("until", "9999-12-31")
         return bool(start <= self.day.isoformat() <= end)
