@@ -38,27 +38,28 @@ def verdict_of(document: dict[str, Any], clause: str) -> str:
 # --- the research note's own figures -----------------------------------------------------------------------------
 
 
-def test_a_full_run_at_a_real_provider_proves_47_clauses_and_documents_11() -> None:
+def test_a_full_run_at_a_real_provider_proves_46_clauses_and_documents_11() -> None:
+    """MOD-05 waits for a number of the contract's own."""
     found = judged()
 
-    assert found["counts"] == {"PROVEN": 47, "DOCUMENTED": 11}
+    assert found["counts"] == {"PROVEN": 46, "NOT_TESTED": 1, "DOCUMENTED": 11}
     assert found["measured_index"] == {"low": 100, "high": 100, "cap": None}
     assert found["dossier_index"] == {"value": 100, "accepted": 29, "required": 29}
     assert found["headline"]["level"] == "N4"
     assert found["exit_status"] == 0
 
 
-def test_the_same_run_on_a_stand_in_proves_37_and_10_are_partial() -> None:
+def test_the_same_run_on_a_stand_in_proves_37_and_9_are_partial() -> None:
     found = judged(run=papers.run(level="N3", simulated=True))
 
-    assert found["counts"] == {"PROVEN": 37, "PARTIAL": 10, "DOCUMENTED": 11}
+    assert found["counts"] == {"PROVEN": 37, "PARTIAL": 9, "NOT_TESTED": 1, "DOCUMENTED": 11}
     assert found["exit_status"] == 0
 
 
 def test_a_stand_in_that_claims_n4_is_judged_as_n3() -> None:
     claimed = judged(run=papers.run(level="N4", simulated=True))
 
-    assert claimed["counts"] == {"PROVEN": 37, "PARTIAL": 10, "DOCUMENTED": 11}
+    assert claimed["counts"] == {"PROVEN": 37, "PARTIAL": 9, "NOT_TESTED": 1, "DOCUMENTED": 11}
 
 
 def test_an_exit_plan_on_paper_alone_proves_nothing() -> None:
@@ -100,7 +101,7 @@ def test_the_same_documents_give_the_same_bytes_in_any_order() -> None:
     backward = json_bytes(judged(plan, lines[::-1], inventory=papers.inventory("lines", "orders")))
 
     assert forward == backward
-    assert json.loads(forward)["counts"]["PROVEN"] == 47
+    assert json.loads(forward)["counts"]["PROVEN"] == 46
 
 
 def test_later_the_measurements_expire() -> None:
