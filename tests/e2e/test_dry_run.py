@@ -121,7 +121,7 @@ def wait_for(into: Path, phase: str, process: subprocess.Popen[str]) -> None:
         "rerun": lambda: "shipped" in (into / "run/journal.jsonl").read_text() and (into / "destination").exists(),
         "evidence": lambda: any((into / "run").glob("draft-*")),
     }
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300  # the models alone take a minute on two busy cores
     while not signs[phase]():
         assert process.poll() is None, process.stderr.read() if process.stderr else ""
         assert time.monotonic() < deadline, f"never reached {phase}"
@@ -294,9 +294,7 @@ def test_the_demo_holds_and_its_dossier_is_checked_by_openssl_alone(tmp_path: Pa
     assert verdicts["counts"].get("FAILED", 0) == 0
     assert verdicts["level"] == "N3"
     open_ = {(line["asset"], line["metric"]) for line in results if line["asset"] and line["status"] != "measured"}
-    assert open_ == {  # a pipeline's parameters are not recorded: an optional check, which then says nothing
-        ("models:model:tumour-pipeline", f"model.parameters_{what}") for what in ("altered", "found_pct")
-    }
+    assert open_ == set()
     fingerprint = re.search(r"--key ([0-9a-f]{64})", done.stdout)
     assert fingerprint
     assert reversible("evidence", "verify", evidence, "--key", fingerprint[1]).returncode == 0

@@ -169,11 +169,16 @@ def test_shipping_to_s3_without_a_region_says_what_is_missing(tmp_path: Path) ->
     assert "region" in done.stderr
 
 
-def test_an_interrupt_that_falls_into_a_text_being_evaluated_has_the_documented_status(tmp_path: Path) -> None:
-    script = """
+@pytest.mark.parametrize("where", ['exec("raise KeyboardInterrupt")', 'type("Made", (), {"field": Named()})'])
+def test_an_interrupt_has_the_documented_status_wherever_it_falls(where: str, tmp_path: Path) -> None:
+    """Into a text being evaluated; into the making of a class, which wraps it into a RuntimeError."""
+    script = f"""
         from unittest import mock
         from reversible.cli.main import cli, main
-        with mock.patch.object(cli, "main", lambda **_: exec("raise KeyboardInterrupt")):
+        class Named:
+            def __set_name__(self, owner, name):
+                raise KeyboardInterrupt
+        with mock.patch.object(cli, "main", lambda **_: {where}):
             main(["check", "exit-plan.toml"])
     """
     (tmp_path / "interrupted.py").write_text(textwrap.dedent(script), encoding="utf-8")

@@ -121,19 +121,32 @@ def _status(argv: list[str]) -> int:
     except click.ClickException as error:
         return _say(UsageError(error.format_message(), hint="reversible --help"))
     except KeyboardInterrupt:
-        return _say(Interrupted("interrupted: finished parts are kept", hint=_same_command(argv)))
+        return _interrupted(argv)
     except BrokenPipeError:  # the reader of our output went away: `reversible clauses | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except ReversibleError as error:
         return _say(error)
     except Exception as error:  # noqa: BLE001 - a bug of ours: the traceback goes to a file that the user can send
+        if _is_interrupt(error):
+            return _interrupted(argv)
         if (fault := _fault_of_machine(error)) is not None:
             return _say(fault)
         with tempfile.NamedTemporaryFile("w", prefix="reversible-bug-", suffix=".log", delete=False) as file:
             file.write(f"reversible {__version__}, Python {sys.version}\n{traceback.format_exc()}")
         click.echo(f"error: this is a bug of reversible, not of yours; the log is {file.name}", err=True)
         return 70
+
+
+def _interrupted(argv: list[str]) -> int:
+    return _say(Interrupted("interrupted: finished parts are kept", hint=_same_command(argv)))
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether a Ctrl-C lies below: CPython 3.11 wraps one that falls into a class's making into a RuntimeError."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error is not None
 
 
 def _fault_of_machine(error: Exception) -> ReversibleError | None:
