@@ -115,7 +115,6 @@ def test_a_clauses_json_eased_by_an_insider_is_told_by_both(
 MUTATIONS = 300  # of which every one is written to disk, as verify.py reads it
 
 
-@pytest.mark.slow
 def told(verdicts: Path) -> Any:
     """What verdicts.json says, without the sentences that explain it."""
     document = json.loads(verdicts.read_bytes())
@@ -127,6 +126,7 @@ def told(verdicts: Path) -> Any:
     return document
 
 
+@pytest.mark.slow
 def test_the_verifiers_agree_on_mutations(program: ModuleType, genuine: Path, key: SigningKey, tmp_path: Path) -> None:
     """Half of them sealed anew by the owner of the key, so that the parsers and the judges see them."""
     dice, paths = random.Random(20261127), sorted(path for path in genuine.rglob("*") if path.is_file())

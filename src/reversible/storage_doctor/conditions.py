@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from reversible.storage_doctor.bench import Bench, Note, lies, operation, refused
 
-_WRITERS, _ROUNDS = 12, 4
+_WRITERS, _ROUNDS = 8, 2  # some servers keep the losers waiting for seconds
 _TAKEN = (409, 412)  # READ (AWS, "conditional writes"): 412 PreconditionFailed, 409 ConditionalRequestConflict
 
 
