@@ -6,8 +6,6 @@ the digests of the inputs; `against` puts them in the place of the port's.
 """
 
 import io
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reversible.equivalence import archives
 from reversible.equivalence.floor import APART, noise_floor
 from reversible.equivalence.reference import ORIGINAL, Reference
-from reversible.errors import BundleError
 
 NPZ = "original.npz"
-_LIMIT = 1 << 28  # bytes of the file
 Digests = NDArray[np.uint8]  # (rows, 16): BLAKE2b-128 of each input
 
 
@@ -64,19 +61,14 @@ def read(folder: Path) -> OriginalAnswers | None:
     path = folder / NPZ
     if not path.exists():
         return None
-    try:
-        if path.stat().st_size > _LIMIT:
-            raise BundleError(f"{NPZ} is larger than {_LIMIT} bytes")
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            count = sum(name.startswith("exact ") for name in archive.files)
-            ways = [str(one) for one in archive["ways"]]
-            return OriginalAnswers(
-                engine=str(archive["engine"]), inputs=archive["inputs"],
-                exact=[archive[f"exact {number}"] for number in range(count)],
-                evaluations={how: [archive[f"{how} {number}"] for number in range(count)] for how in ways},
-            )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise BundleError(f"{NPZ} cannot be read: {error}") from error
+    with archives.opened(path) as archive:
+        count = sum(name.startswith("exact ") for name in archive.files)
+        ways = [str(one) for one in archive["ways"]]
+        return OriginalAnswers(
+            engine=str(archive["engine"]), inputs=archive["inputs"],
+            exact=[archive[f"exact {number}"] for number in range(count)],
+            evaluations={how: [archive[f"{how} {number}"] for number in range(count)] for how in ways},
+        )  # fmt: skip
 
 
 def against(

@@ -6,8 +6,6 @@ nodes of the file one by one: which feature, which threshold, which way.
 """
 
 import io
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reversible.equivalence import archives
 from reversible.equivalence.tensors import all_nodes
-from reversible.errors import BundleError
 
 if TYPE_CHECKING:
     import onnx
 
 NPZ = "trees.npz"
-_LIMIT = 1 << 28  # bytes of the file
 _FIELDS = ("tree", "leaf", "feature", "threshold", "left", "right", "missing_left")
 
 
@@ -73,20 +70,15 @@ def read(folder: Path) -> list[Ensemble] | None:
     path = folder / NPZ
     if not path.exists():
         return None
-    try:
-        if path.stat().st_size > _LIMIT:
-            raise BundleError(f"{NPZ} is larger than {_LIMIT} bytes")
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            names, strict = archive["names"].tolist(), archive["strict"].tolist()
-            return [
-                Ensemble(
-                    name=str(name), strict=bool(below),
-                    **{field: archive[f"{number}.{field}"] for field in _FIELDS},
-                )
-                for number, (name, below) in enumerate(zip(names, strict, strict=True))
-            ]  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise BundleError(f"{NPZ} cannot be read: {error}") from error
+    with archives.opened(path) as archive:
+        names, strict = archive["names"].tolist(), archive["strict"].tolist()
+        return [
+            Ensemble(
+                name=str(name), strict=bool(below),
+                **{field: archive[f"{number}.{field}"] for field in _FIELDS},
+            )
+            for number, (name, below) in enumerate(zip(names, strict, strict=True))
+        ]  # fmt: skip
 
 
 def differences(ensembles: Sequence[Ensemble], model: "onnx.ModelProto") -> list[str]:
